@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds the static evenkeel executable, which is both the command line and all that the container image holds, and
+# prints its path. Runs on Linux with a Rust toolchain and a C compiler; takes no arguments.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "$(uname -s)" != Linux ]; then
+  echo "build-static.sh: the image is for Linux nodes, so build it on Linux (or in a Linux container)" >&2
+  exit 1
+fi
+# The machine's own architecture: kind's nodes are containers, so theirs is the same.
+target="$(uname -m)-unknown-linux-gnu"
+
+# Naming the target keeps the flag away from build scripts and procedural macros, which cannot be static.
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
+  cargo build --locked --release --bin evenkeel --target "$target" >&2
+
+folder="$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')"
+echo "$folder/$target/release/evenkeel"

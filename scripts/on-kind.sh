@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs every experiment and twin on a fresh kind cluster, and deletes it, also on failure.
+#   scripts/on-kind.sh            one round; EVENKEEL_TEST_ROUNDS, _SEED, _ONLY, _INTERRUPT as in tests/on_cluster.rs
+#   EVENKEEL_KIND_CONFIG=FILE     another cluster than kind-configs/three-workers.yaml
+set -euo pipefail
+cd "$(dirname "$0")/.."
+config="${EVENKEEL_KIND_CONFIG:-kind-configs/three-workers.yaml}"
+name="evenkeel-test-$$"
+
+if [ -x ../shared/kind/ready ]; then
+  ../shared/kind/ready
+  export EVENKEEL_NODE_IMAGE="${EVENKEEL_NODE_IMAGE:-kindest/node:v1.34.4}"
+elif ! command -v kind >/dev/null || ! docker info >/dev/null 2>&1; then
+  echo "SKIPPED: the experiments on a real cluster, since kind and a running Docker engine are not both here"
+  exit 0
+fi
+
+static="$(scripts/build-static.sh | tail -1)"
+trap '"$static" kind down "$name" || true' EXIT
+"$static" kind up "$config" --name "$name"
+EVENKEEL_BIN="$static" EVENKEEL_TEST_ON="kind:$name" cargo test --locked --test on_cluster

@@ -1,0 +1,74 @@
+//! What can go wrong with an agent, in its pod and in the harness.
+
+use std::time::Duration;
+
+/// Why an agent could not start, or came to its end before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The port could not be had.
+    #[error("failed to listen on port {port}; choose another with --port")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Signals could not be subscribed to.
+    #[error("failed to wait for SIGTERM")]
+    Signals(#[source] std::io::Error),
+    /// Nobody asked for messages any more: the harness is gone.
+    #[error("nobody has fetched messages for {after:?}: the load was stopped")]
+    Abandoned {
+        /// How long nobody asked.
+        after: Duration,
+    },
+    /// The agent has lived as long as it may.
+    #[error("the agent has run for {0:?}, the longest it may; raise --max-life for longer experiments")]
+    TooOld(Duration),
+    /// The API server would not have the pod.
+    #[error("failed to create the agent pod {pod}: {hint}")]
+    Create {
+        /// The pod, as `namespace/name`.
+        pod: String,
+        /// What to try.
+        hint: String,
+        /// The API server's words.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The pod did not get ready, and will not.
+    #[error("the agent pod {pod} cannot start: {why}")]
+    CannotStart {
+        /// The pod, as `namespace/name`.
+        pod: String,
+        /// Why, and what to try.
+        why: String,
+    },
+    /// The pod was not ready in time.
+    #[error("the agent pod {pod} was not ready within {within:?}; last seen: {last}")]
+    NotReady {
+        /// The pod, as `namespace/name`.
+        pod: String,
+        /// How long it had.
+        within: Duration,
+        /// Its state as it was last seen.
+        last: String,
+    },
+    /// The agent is up, but talking to it failed.
+    #[error("failed to talk to the agent pod {pod} through the API server: {why}")]
+    Talk {
+        /// The pod, as `namespace/name`.
+        pod: String,
+        /// What happened.
+        why: String,
+    },
+    /// The pod is still there.
+    #[error("failed to remove the agent pod {pod}: {why}; remove it with `kubectl delete pod`")]
+    NotRemoved {
+        /// The pod, as `namespace/name`.
+        pod: String,
+        /// What happened.
+        why: String,
+    },
+}

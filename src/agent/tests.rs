@@ -1,0 +1,72 @@
+//! An agent's server and the harness's side of it, in conversation over real sockets.
+
+mod api_server;
+mod conversation;
+mod load_core;
+mod pod_life;
+mod requests;
+mod rig;
+mod wire;
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::{
+    experiment::schema::Connections,
+    load::{
+        lane::LaneSpec,
+        message::{ClosedInterval, LoadMessage},
+    },
+    record::event::{LaneInterval, LostRequest, Micros, Outcome, RetrySafe},
+};
+
+/// A lane towards nothing.
+pub(super) fn lane(name: &str, rate_per_second: f64) -> LaneSpec {
+    LaneSpec {
+        name: name.to_owned(),
+        address: ([127, 0, 0, 1], 9).into(),
+        host: "shop".to_owned(),
+        path: "/".to_owned(),
+        rate_per_second,
+        connections: Connections::New,
+        connect_timeout_us: 200_000,
+        timeout_us: 500_000,
+        status: 200,
+        body_contains: None,
+    }
+}
+
+/// A closed interval of 100 ms with so many answered requests of 1,500 µs.
+pub(super) fn interval(lane: &str, start_us: Micros, ok: u64) -> LoadMessage {
+    let mut response = Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+    response.record_n(1_500, ok).unwrap();
+    let counts = LaneInterval {
+        lane: lane.to_owned(),
+        start_us,
+        length_us: 100_000,
+        by_outcome: BTreeMap::from([(Outcome::Ok, ok)]),
+        connections_opened: ok,
+        closed_politely: 0,
+        send_lag_max_us: 40,
+    };
+    LoadMessage::Interval(Box::new(ClosedInterval { counts, service: response.clone(), response }))
+}
+
+/// A request that was refused.
+pub(super) fn lost(lane: &str, intended_us: Micros) -> LoadMessage {
+    LoadMessage::Lost(Box::new(LostRequest {
+        lane: lane.to_owned(),
+        outcome: Outcome::Refused,
+        intended_us,
+        sent_us: intended_us + 10,
+        ended_us: intended_us + 200,
+        connection_uses: 0,
+        connection_age_us: 0,
+        bytes_in: 0,
+        status: None,
+        pod: None,
+        retry_safe: RetrySafe::Yes,
+        error: "connection refused".to_owned(),
+    }))
+}

@@ -1,0 +1,162 @@
+//! The command line as types: what can be said, and the help that teaches it. What it does is in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    agent::server::AgentOptions, cluster::On, demo::options::DemoOptions, experiment::units::Span, image::AGENT_IMAGE,
+};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+    0  held                            4  set-up failed (cluster, rights, workload)
+    1  broken                          5  something could not be undone
+    2  bad file or flags, not started  70 a fault of evenkeel's own
+    3  inconclusive                    130 interrupted, and everything undone
+
+Start with:
+    evenkeel kind up kind-configs/three-workers.yaml
+    evenkeel run experiments/drain/b1-one-node.yaml --on kind:evenkeel";
+
+/// Proves that a service stays up while Kubernetes moves under it.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What evenkeel can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run experiments: faults under load on a cluster, and a verdict.
+    Run(RunArgs),
+    /// Say all that `run` would do, and touch nothing.
+    Plan(PlanArgs),
+    /// Judge a kept record again.
+    Judge(RecordArgs),
+    /// Write the report of a kept record again.
+    Report(RecordArgs),
+    /// Make and remove kind clusters that experiments run on as they are.
+    #[command(subcommand)]
+    Kind(KindCommand),
+    /// Write evenkeel's own container image as an archive, without a container engine.
+    Image(ImageArgs),
+    /// Print the JSON Schema of experiment files, for editors.
+    Schema,
+    /// The sample service, for use inside a cluster.
+    Demo(DemoOptions),
+    /// A preStop hook for images without a shell: wait, then end.
+    #[command(hide = true)]
+    DemoSleep {
+        /// How long.
+        span: Span,
+    },
+    /// The load agent, for use inside a cluster.
+    #[command(hide = true)]
+    Agent(AgentOptions),
+}
+
+/// Which cluster, and with what.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterArgs {
+    /// The cluster: kind:NAME, or context:NAME of your kubeconfig. Never the current context by itself.
+    #[arg(long, value_name = "CLUSTER")]
+    pub on: Option<On>,
+}
+
+/// `evenkeel run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Several files or folders make a suite; every file is checked before the first is run. In folders, files of
+kind Experiment are taken, and folders whose name begins with `_` are left out.
+
+Ctrl-C stops the run, undoes everything, and exits 130.")]
+pub struct RunArgs {
+    /// Experiment files, or folders of them.
+    #[arg(required = true, value_name = "FILE_OR_DIR")]
+    pub files: Vec<PathBuf>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// The folder for records and reports; it is made, and must be empty or absent. [default: runs/TIME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The image of the load agent, for lanes from inside the cluster.
+    #[arg(long, value_name = "IMAGE", default_value = AGENT_IMAGE)]
+    pub agent_image: String,
+}
+
+/// `evenkeel plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The experiment file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where it would run.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Print JSON, as in plan.json.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `evenkeel judge` and `evenkeel report`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// The folder of one experiment in a run's output, the one with events.jsonl.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Print the verdict as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `evenkeel kind`.
+#[derive(Debug, Subcommand)]
+pub enum KindCommand {
+    /// Make a cluster and load evenkeel's image into it.
+    Up {
+        /// A kind configuration, such as kind-configs/three-workers.yaml.
+        config: PathBuf,
+        /// The cluster's name. [default: the configuration's name, or evenkeel]
+        #[arg(long)]
+        name: Option<String>,
+        /// The node image, where kind's own default cannot be pulled.
+        #[arg(long, env = "EVENKEEL_NODE_IMAGE", value_name = "IMAGE")]
+        node_image: Option<String>,
+        /// A static evenkeel to load instead of this one.
+        #[arg(long, env = "EVENKEEL_STATIC", value_name = "FILE")]
+        executable: Option<PathBuf>,
+    },
+    /// Remove a cluster.
+    Down {
+        /// The cluster's name.
+        name: String,
+    },
+}
+
+/// `evenkeel image`.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// The archive to write.
+    #[arg(value_name = "FILE", default_value = "evenkeel-image.tar")]
+    pub out: PathBuf,
+    /// A static evenkeel to pack instead of this one.
+    #[arg(long, env = "EVENKEEL_STATIC", value_name = "FILE")]
+    pub executable: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,179 @@
+//! What each path answers, and the process-wide conditions that a fault can switch on: hanging, failing, unready.
+//!
+//! A condition holds for the probes' paths too, as it would in a process that is stuck; only `/control/` always works,
+//! so that the process can be healed.
+
+use std::{convert::Infallible, future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{
+    options::DemoOptions,
+    server::{DemoError, Stage},
+};
+
+/// The header that names the pod which answered.
+pub const POD_HEADER: HeaderName = HeaderName::from_static("x-evenkeel-pod");
+/// The header that names the version which answered.
+pub const VERSION_HEADER: HeaderName = HeaderName::from_static("x-evenkeel-version");
+
+/// The longest answer that `/slow` can be asked for; beyond any grace period in use.
+const SLOW_MAX: Duration = Duration::from_secs(600);
+
+/// What a body is filled with, over and over.
+const BODY_TEXT: &[u8] = b"evenkeel demo\n";
+
+/// What the whole process is made to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Healthy,
+    Hanging,
+    Failing,
+    Unready,
+}
+
+/// All that an answer is made from; one for the process, shared by its connections.
+pub(super) struct Service {
+    options: DemoOptions,
+    pod: HeaderValue,
+    version: HeaderValue,
+    body: Bytes,
+    ready_at: Instant,
+    condition: watch::Sender<Condition>,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Service {
+    /// A service that becomes ready at `ready_at`; its options' `boot` has passed by then.
+    pub(super) fn new(
+        options: DemoOptions,
+        ready_at: Instant,
+        stage: watch::Receiver<Stage>,
+    ) -> Result<Self, DemoError> {
+        let pod = options.pod_name.clone().unwrap_or_else(host_name);
+        Ok(Self {
+            pod: header_value("--pod-name (POD_NAME)", pod)?,
+            version: header_value("--as-version (EVENKEEL_DEMO_VERSION)", options.as_version.clone())?,
+            body: BODY_TEXT.iter().copied().cycle().take(options.body_bytes as usize).collect(),
+            ready_at,
+            condition: watch::Sender::new(Condition::Healthy),
+            stage,
+            options,
+        })
+    }
+
+    /// Answers a request, the `nth` of its connection, counted from 1.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        nth: u32,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let mut response = self.answer_by_path(&request).await;
+        let headers = response.headers_mut();
+        headers.insert(POD_HEADER, self.pod.clone());
+        headers.insert(VERSION_HEADER, self.version.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        // Asked only now, so that a request which was in flight when the signal came says so too.
+        let closing = *self.stage.borrow() != Stage::Serving;
+        let used_up = self.options.requests_per_connection.is_some_and(|most| nth >= most.get());
+        if closing || used_up {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+
+    async fn answer_by_path(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let uri = request.uri();
+        if let Some(order) = uri.path().strip_prefix("/control/") {
+            return self.control(request.method(), order);
+        }
+        let condition = *self.condition.borrow();
+        match condition {
+            Condition::Hanging => return future::pending().await,
+            Condition::Failing => return text(StatusCode::INTERNAL_SERVER_ERROR, "failing on request\n"),
+            Condition::Healthy | Condition::Unready => {}
+        }
+        match uri.path() {
+            "/" => {
+                sleep(self.options.answer_in.duration()).await;
+                text(StatusCode::OK, self.body.clone())
+            }
+            "/echo" => {
+                sleep(self.options.answer_in.duration()).await;
+                text(StatusCode::OK, format!("{}\n", parameter(uri.query(), "id").unwrap_or_default()))
+            }
+            "/livez" => text(StatusCode::OK, "alive\n"),
+            "/readyz" if condition == Condition::Unready => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "unready on request\n")
+            }
+            "/readyz" if Instant::now() < self.ready_at => text(StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n"),
+            "/readyz" => text(StatusCode::OK, "ready\n"),
+            "/slow" => slow(uri.query()).await,
+            "/hang" => future::pending().await,
+            _ => text(StatusCode::NOT_FOUND, "no such path\n"),
+        }
+    }
+
+    /// Switches the process's condition. What hangs already goes on hanging: nothing could still answer it in time.
+    fn control(&self, method: &Method, order: &str) -> Response<Full<Bytes>> {
+        let condition = match order {
+            "hang" => Condition::Hanging,
+            "fail" => Condition::Failing,
+            "unready" => Condition::Unready,
+            "heal" => Condition::Healthy,
+            _ => return text(StatusCode::NOT_FOUND, "no such order; there are hang, fail, unready and heal\n"),
+        };
+        if method != Method::POST {
+            let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "send a POST\n");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return refusal;
+        }
+        self.condition.send_replace(condition);
+        text(StatusCode::OK, format!("{condition:?}\n").to_lowercase())
+    }
+}
+
+async fn slow(query: Option<&str>) -> Response<Full<Bytes>> {
+    let wanted = parameter(query, "ms").and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    match wanted {
+        Some(wanted) if wanted <= SLOW_MAX => {
+            sleep(wanted).await;
+            text(StatusCode::OK, "slow\n")
+        }
+        _ => text(StatusCode::BAD_REQUEST, "say how long, as in /slow?ms=500; at most 600000\n"),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+}
+
+/// A parameter as it stands in the query, percent signs and all: a client compares what it sent.
+fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
+    query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+fn header_value(option: &'static str, text: String) -> Result<HeaderValue, DemoError> {
+    HeaderValue::try_from(&text).map_err(|_| DemoError::NotAHeader { option, text })
+}
+
+/// The host name by the kernel's own file, so that it needs no C library call; the container runtime's variable where
+/// there is no such file.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+}

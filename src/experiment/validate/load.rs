@@ -1,0 +1,125 @@
+//! Lanes: names, times, paths, and the Service that each of them asks.
+
+use std::collections::BTreeMap;
+
+use super::{Validator, listed, spec};
+use crate::experiment::{
+    manifests::ServiceFact,
+    schema::{Lane, Vantage},
+    tree::{Node, Path},
+    units::Span,
+};
+
+impl Validator<'_> {
+    pub(super) fn load(&mut self) {
+        let list = spec().key("load");
+        let mut first_seen: BTreeMap<String, Path> = BTreeMap::new();
+        for (path, lane) in self.items::<Lane>(&list) {
+            let name = path.key("name");
+            self.dns_label(&name, "lane", &lane.name);
+            if let Some(first) = first_seen.get(&lane.name) {
+                let what = format!("lane {} exists already, on line {}", lane.name, self.line_of(first));
+                self.problem(&name, what, "give each lane a name of its own");
+            } else {
+                first_seen.insert(lane.name.clone(), name);
+            }
+            self.request(&path, &lane);
+            self.target(&path, &lane);
+        }
+    }
+
+    fn request(&mut self, path: &Path, lane: &Lane) {
+        self.above_zero(path, "timeout");
+        self.above_zero(path, "connectTimeout");
+        if lane.connect_timeout > lane.timeout && lane.timeout != Span::default() {
+            let what = format!(
+                "connecting may take {}, which is longer than the whole request's {}",
+                lane.connect_timeout, lane.timeout
+            );
+            let instead = format!("write `connectTimeout: {}` or less, or raise `timeout`", lane.timeout);
+            let key = if self.root.at(&path.key("connectTimeout")).is_some() { "connectTimeout" } else { "timeout" };
+            self.problem(&path.key(key), what, instead);
+        }
+        if !lane.path.starts_with('/') {
+            let instead = format!("write \"/{}\"", lane.path);
+            self.problem(&path.key("path"), format!("the path {:?} does not begin with `/`", lane.path), instead);
+        } else if let Some(odd) = lane.path.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+            let what = format!("the path {:?} has {odd:?} in it, which cannot be sent", lane.path);
+            self.problem(&path.key("path"), what, "write such a character as `%` and two hexadecimal digits");
+        }
+        if lane.body_contains.as_deref() == Some("") {
+            let instead = "write a text, or leave the key out";
+            self.problem(&path.key("bodyContains"), "every body contains the empty text", instead);
+        }
+    }
+
+    fn target(&mut self, path: &Path, lane: &Lane) {
+        let at = path.key("service");
+        self.object_name(&at, &lane.service);
+        if self.applied.is_empty() {
+            return;
+        }
+        let found = self.applied.services.iter().find(|(_, service)| service.name == lane.service);
+        let Some((place, service)) = found.cloned() else {
+            if !self.applied.is_partial {
+                let what = format!("Service {} is not among the applied objects", lane.service);
+                let services = listed(self.applied.service_names.iter().map(String::as_str));
+                self.problem(&at, what, format!("write one of {services}, or add its manifest to `apply`"));
+            }
+            return;
+        };
+        self.port(path, lane, &service);
+        if lane.from == Vantage::Inside && service.is_headless() {
+            let what = format!("Service {} is headless: it has no address that a lane could ask", lane.service);
+            self.problem(&at, what, "ask a Service with an address of its own");
+        }
+        if lane.from == Vantage::Outside && !service.has_node_ports() {
+            let what = format!(
+                "lane {} asks from outside, but Service {} (line {}) is of type {}",
+                lane.name,
+                lane.service,
+                self.line_of(&place),
+                service.kind
+            );
+            let instead = "give the Service `type: NodePort` and a `nodePort`, or write `from: inside`";
+            self.problem(&path.key("from"), what, instead);
+        }
+    }
+
+    fn port(&mut self, path: &Path, lane: &Lane, service: &ServiceFact) {
+        let ports: Vec<String> = service.ports.iter().map(|port| port.port.to_string()).collect();
+        let ports = listed(ports.iter().map(String::as_str));
+        let chosen = match (lane.port, service.ports.as_slice()) {
+            (None, [only]) => *only,
+            (None, []) => {
+                let what = format!("Service {} has no ports", service.name);
+                return self.problem(&path.key("service"), what, "give it `spec.ports`");
+            }
+            (None, _) => {
+                let what = format!("Service {} has the ports {ports}, and none is chosen", service.name);
+                return self.problem(&path.key("service"), what, "add `port:` with one of them");
+            }
+            (Some(port), known) => {
+                let Some(found) = known.iter().find(|one| one.port == port) else {
+                    let what = format!("Service {} has no port {port}", service.name);
+                    return self.problem(&path.key("port"), what, format!("write one of {ports}"));
+                };
+                *found
+            }
+        };
+        if lane.from == Vantage::Outside && service.has_node_ports() && chosen.node_port.is_none() {
+            let what = format!(
+                "port {} of Service {} has no `nodePort`, so lane {} cannot know where to ask",
+                chosen.port, service.name, lane.name
+            );
+            let instead = "add a `nodePort:` that the cluster publishes on 127.0.0.1, such as 30080";
+            self.problem(&path.key("service"), what, instead);
+        }
+    }
+
+    /// The names of all lanes, also of those that have other problems; nothing where one has no name.
+    pub(super) fn lane_names(&self) -> Option<Vec<String>> {
+        let lanes = self.root.at(&spec().key("load"))?.items();
+        lanes.iter().map(|lane| lane.get("name").and_then(Node::text).map(str::to_owned)).collect()
+    }
+}

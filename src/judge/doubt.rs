@@ -1,0 +1,88 @@
+//! Whether the measurement itself can be trusted: what keeps a run from passing though nothing was seen to break.
+
+use super::{
+    facts::{Facts, seconds},
+    tally::{SEND_LAG_MAX_US, Scope},
+};
+use crate::{
+    experiment::schema::Phase,
+    record::event::{NoteKind, What},
+};
+
+/// A single send so late means that we were blind for as long: outages are shorter than that.
+const STALL_MAX_US: i64 = 500_000;
+
+/// The share of late intervals beyond which a run is not to be trusted as a whole.
+const LATE_SHARE_MAX: f64 = 0.01;
+
+/// Notes that are quoted; the others are counted.
+const NOTES_QUOTED_MAX: usize = 5;
+
+/// The doubts, one sentence each. With any of them a run cannot pass.
+#[must_use]
+pub fn doubts(facts: &Facts<'_>) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if facts.timeline.contradicts_itself {
+        doubts.push("the times of the record contradict each other, so no loss has a cause".to_owned());
+    }
+    if facts.timeline.ended.is_none() {
+        doubts.push("the record breaks off before the end of the run".to_owned());
+    }
+    doubts.extend(facts.record.damage.iter().map(|damage| format!("the record is not whole: {damage}")));
+    taint_notes(facts, &mut doubts);
+    let all = facts.tally.requests(Scope::default());
+    if all.unsent > 0 {
+        doubts.push(format!(
+            "{} requests that were due were never sent, for a reason of ours: lower the rate, or give evenkeel more \
+             processor time, ports or descriptors",
+            all.unsent
+        ));
+    }
+    if all.sent == 0 {
+        doubts.push("not one request was sent".to_owned());
+    }
+    late_sends(facts, &mut doubts);
+    doubts
+}
+
+/// Requests lost while nothing was happening; a service that loses those gives no verdict. One that was due before the
+/// fault and broke off in it, as a long one does, was lost to the fault.
+#[must_use]
+pub fn lost_before(facts: &Facts<'_>) -> u64 {
+    let before = Scope { phase: Some(Phase::Before), ..Scope::default() };
+    let Some(fault) = facts.timeline.start_of(Phase::Fault) else { return facts.tally.requests(before).lost };
+    let later = facts.tally.losses(before).filter(|loss| loss.request.ended_us > fault).count();
+    facts.tally.requests(before).lost.saturating_sub(u64::try_from(later).unwrap_or(u64::MAX))
+}
+
+fn taint_notes(facts: &Facts<'_>, doubts: &mut Vec<String>) {
+    let notes: Vec<_> = facts
+        .record
+        .events
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Note(note) if note.kind == NoteKind::Taint => Some((event.at_us, note.text.as_str())),
+            _ => None,
+        })
+        .collect();
+    let quoted = notes.iter().take(NOTES_QUOTED_MAX);
+    doubts.extend(quoted.map(|(at, text)| format!("the measurement is in doubt from {} on: {text}", seconds(*at))));
+    if notes.len() > NOTES_QUOTED_MAX {
+        doubts.push(format!("{} more notes put the measurement in doubt", notes.len() - NOTES_QUOTED_MAX));
+    }
+}
+
+fn late_sends(facts: &Facts<'_>, doubts: &mut Vec<String>) {
+    let tally = &facts.tally;
+    let too_many = tally.late_intervals as f64 > tally.intervals as f64 * LATE_SHARE_MAX;
+    if too_many || tally.send_lag_max_us > STALL_MAX_US {
+        doubts.push(format!(
+            "requests were sent more than {} ms late in {} of {} intervals, by up to {} ms: the load generator was \
+             held up; give it more processor time or lower the rate",
+            SEND_LAG_MAX_US / 1_000,
+            tally.late_intervals,
+            tally.intervals,
+            tally.send_lag_max_us / 1_000
+        ));
+    }
+}

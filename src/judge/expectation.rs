@@ -1,0 +1,243 @@
+//! What was expected, measured.
+//!
+//! Losses and times are measured twice: all of them, and only those that may be held against the service. What fails
+//! by the second is broken; what fails by the first alone cannot be told.
+
+use super::{
+    budget,
+    facts::{Facts, seconds},
+    recovery,
+    tally::Scope,
+    verdict::{Expected, Finding},
+};
+use crate::{
+    experiment::{
+        schema::{
+            ExpectBudget, ExpectFinding, ExpectFinished, ExpectLatency, ExpectLost, ExpectOutage, Expectation,
+            Percentile, Phase,
+        },
+        units::Span,
+    },
+    record::event::{Micros, StepState},
+};
+
+/// With fewer requests than this, no loss says too little: the rule of three gives 3/300, a loss rate of up to 1 %.
+pub const REQUESTS_MIN: u64 = 300;
+
+/// An expectation, measured, and what stands in the way where it cannot be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// As the verdict has it.
+    pub expected: Expected,
+    /// Why it cannot be told; empty when it can.
+    pub obstacle: String,
+}
+
+impl Measured {
+    fn new(name: String, measured: String, allowed: String, held: Result<bool, String>) -> Self {
+        let (held, obstacle) = match held {
+            Ok(held) => (Some(held), String::new()),
+            Err(obstacle) => (None, obstacle),
+        };
+        Self { expected: Expected { name, held, measured, allowed }, obstacle }
+    }
+
+    /// As a reason of the verdict.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Expected { name, measured, allowed, held } = &self.expected;
+        match held {
+            Some(_) => format!("{name}: {measured}, allowed {allowed}"),
+            None => format!("{name} cannot be told ({measured}): {}", self.obstacle),
+        }
+    }
+}
+
+/// Measures one expectation.
+#[must_use]
+pub fn measure(facts: &Facts<'_>, findings: &[Finding], expectation: &Expectation) -> Measured {
+    match expectation {
+        Expectation::Lost(expect) => lost(facts, expect),
+        Expectation::Latency(expect) => latency(facts, expect),
+        Expectation::Outage(expect) => outage(facts, expect),
+        Expectation::Budget(expect) => budget_kept(facts, expect),
+        Expectation::Finished(expect) => finished(facts, expect),
+        Expectation::Recovered(expect) => {
+            let (measured, held) = recovery::recovered(facts, expect.within);
+            Measured::new("recovered after the last fault".to_owned(), measured, within(expect.within), held)
+        }
+        Expectation::Finding(expect) => finding(facts, findings, expect),
+    }
+}
+
+/// `in lane new during fault`, with a space before it, or nothing.
+fn place(lane: Option<&str>, phase: Option<Phase>) -> String {
+    let lane = lane.map(|lane| format!(" in lane {lane}")).unwrap_or_default();
+    let phase = phase.map(|phase| format!(" during {}", phase.as_str())).unwrap_or_default();
+    lane + &phase
+}
+
+fn within(span: Span) -> String {
+    format!("within {span}")
+}
+
+const TAINTED: &str = "it fails only by requests that were lost or late while we were held up ourselves";
+
+fn lost(facts: &Facts<'_>, expect: &ExpectLost) -> Measured {
+    let scope = Scope { lane: expect.lane.as_deref(), phase: expect.phase, untainted: false };
+    let all = facts.tally.requests(scope);
+    let clean = facts.tally.requests(Scope { untainted: true, ..scope });
+    // A bound that says nothing asks for none lost.
+    let at_most = if expect.share.is_none() { Some(expect.at_most.unwrap_or(0)) } else { expect.at_most };
+    let exceeded = |lost: u64, sent: u64| {
+        at_most.is_some_and(|most| lost > most)
+            || expect.share.is_some_and(|share| lost as f64 > share.fraction() * sent as f64)
+    };
+    let is_rate = expect.share.is_some() || at_most == Some(0);
+    let held = if all.sent == 0 {
+        Err("no request was sent there".to_owned())
+    } else if exceeded(clean.lost, clean.sent) {
+        Ok(false)
+    } else if exceeded(all.lost, all.sent) {
+        Err(TAINTED.to_owned())
+    } else if is_rate && all.sent < REQUESTS_MIN {
+        Err(format!("{} requests are too few, at least {REQUESTS_MIN} are needed", all.sent))
+    } else {
+        Ok(true)
+    };
+    let share = if all.sent == 0 { 0.0 } else { all.lost as f64 * 100.0 / all.sent as f64 };
+    let bound = all.loss_bound_95.map(|bound| format!(", a loss rate below {:.3} % at 95 %", bound * 100.0));
+    let measured = format!("{} of {} ({share:.3} %{})", all.lost, all.sent, bound.unwrap_or_default());
+    let allowed = match (at_most, expect.share) {
+        (Some(most), None) => format!("at most {most}"),
+        (None, Some(share)) => format!("at most {share}"),
+        (Some(most), Some(share)) => format!("at most {most}, and at most {share}"),
+        (None, None) => "none".to_owned(),
+    };
+    let name = format!("lost requests{}", place(expect.lane.as_deref(), expect.phase));
+    Measured::new(name, measured, allowed, held)
+}
+
+fn latency(facts: &Facts<'_>, expect: &ExpectLatency) -> Measured {
+    let scope = Scope { lane: expect.lane.as_deref(), phase: expect.phase, untainted: false };
+    let all = facts.tally.response(scope);
+    let clean = facts.tally.response(Scope { untainted: true, ..scope });
+    let quantile = expect.percentile.quantile();
+    let most = u64::try_from(expect.at_most.micros()).unwrap_or(u64::MAX);
+    let needed = samples_needed(quantile);
+    let value = all.value_at_quantile(quantile);
+    let held = if all.len() < needed {
+        Err(format!("{} requests are too few for it, at least {needed} are needed", all.len()))
+    } else if clean.len() >= needed && clean.value_at_quantile(quantile) > most {
+        Ok(false)
+    } else if value > most {
+        Err(TAINTED.to_owned())
+    } else {
+        Ok(true)
+    };
+    let percentile = match expect.percentile {
+        Percentile::P50 => "p50",
+        Percentile::P90 => "p90",
+        Percentile::P99 => "p99",
+        Percentile::P999 => "p999",
+        Percentile::Max => "max",
+    };
+    let name = format!("{percentile} of the response time{}", place(expect.lane.as_deref(), expect.phase));
+    let measured = format!("{:.1} ms", value as f64 / 1_000.0);
+    Measured::new(name, measured, format!("at most {}", expect.at_most), held)
+}
+
+/// So many values that one of them lies beyond the quantile.
+fn samples_needed(quantile: f64) -> u64 {
+    if quantile >= 1.0 {
+        return 1;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "1 to 1,000 by the percentiles there are"
+    )]
+    let needed = (1.0 / (1.0 - quantile)).round() as u64;
+    needed.max(1)
+}
+
+fn outage(facts: &Facts<'_>, expect: &ExpectOutage) -> Measured {
+    let longest = |untainted: bool| {
+        let outages = facts.outages(untainted);
+        let wanted = outages.iter().filter(|outage| expect.lane.as_ref().is_none_or(|lane| *lane == outage.lane));
+        wanted.map(|outage| outage.end_ms - outage.start_ms).fold(0.0, f64::max)
+    };
+    let most = expect.at_most.micros() as f64 / 1_000.0;
+    let (all, clean) = (longest(false), longest(true));
+    let sent = facts.tally.requests(Scope { lane: expect.lane.as_deref(), ..Scope::default() }).sent;
+    let held = if sent == 0 {
+        Err("no request was sent there".to_owned())
+    } else if clean > most {
+        Ok(false)
+    } else if all > most {
+        Err(TAINTED.to_owned())
+    } else {
+        Ok(true)
+    };
+    let name = format!("longest outage{}", place(expect.lane.as_deref(), None));
+    Measured::new(name, format!("{all:.0} ms"), format!("at most {}", expect.at_most), held)
+}
+
+fn budget_kept(facts: &Facts<'_>, expect: &ExpectBudget) -> Measured {
+    let name = format!("budget {} never broken", expect.name);
+    let allowed = "healthy pods never below the number it asks for".to_owned();
+    let Some(measured) = budget::measure(&facts.timeline, &expect.name) else {
+        let obstacle = "no such budget was seen with an up-to-date status".to_owned();
+        return Measured::new(name, "not seen".to_owned(), allowed, Err(obstacle));
+    };
+    let lowest = measured.lowest;
+    let text = format!(
+        "at the least {} healthy where {} were asked for, at {}; {} evictions refused",
+        lowest.healthy,
+        lowest.desired,
+        seconds(lowest.at_us),
+        measured.refused
+    );
+    let held = if facts.timeline.contradicts_itself {
+        Err("the times of the record contradict each other".to_owned())
+    } else {
+        Ok(measured.short.is_none())
+    };
+    Measured::new(name, text, allowed, held)
+}
+
+fn finished(facts: &Facts<'_>, expect: &ExpectFinished) -> Measured {
+    let name = format!("step {} finished", expect.step);
+    let allowed = within(expect.within);
+    let named =
+        facts.timeline.steps.values().filter(|changes| changes.iter().any(|(_, step)| step.name == expect.step));
+    let mut longest: Option<Micros> = None;
+    for changes in named {
+        let at = |state: StepState| changes.iter().find(|(_, step)| step.state == state).map(|(at, _)| *at);
+        let Some(begun) = at(StepState::Begun) else { continue };
+        let Some(done) = at(StepState::Done) else {
+            let since = facts.timeline.end.saturating_sub(begun);
+            let late = at(StepState::Failed).is_some() || since > expect.within.micros();
+            let held = if late { Ok(false) } else { Err("the run ended before the step did".to_owned()) };
+            return Measured::new(name, format!("not finished, begun at {}", seconds(begun)), allowed, held);
+        };
+        longest = longest.max(Some(done.saturating_sub(begun)));
+    }
+    match longest {
+        Some(took) => Measured::new(name, seconds(took), allowed, Ok(took <= expect.within.micros())),
+        None => Measured::new(name, "never begun".to_owned(), allowed, Err("the step was never begun".to_owned())),
+    }
+}
+
+fn finding(facts: &Facts<'_>, findings: &[Finding], expect: &ExpectFinding) -> Measured {
+    let present = findings.iter().any(|finding| finding.id == expect.id);
+    let others: Vec<&str> = findings.iter().map(|finding| finding.id.as_str()).collect();
+    let measured = match (present, others.is_empty()) {
+        (true, _) => "found".to_owned(),
+        (false, true) => "not found, and nothing else either".to_owned(),
+        (false, false) => format!("not found, but {}", others.join(", ")),
+    };
+    let tainted = facts.tally.losses.iter().any(|loss| loss.tainted);
+    let held = if present || !tainted { Ok(present) } else { Err(TAINTED.to_owned()) };
+    Measured::new(format!("finding {}", expect.id), measured, "found".to_owned(), held)
+}

@@ -1,0 +1,60 @@
+//! Outages: stretches of time in which requests of one lane are lost one after another.
+
+use std::collections::BTreeMap;
+
+use super::{tally::Loss, verdict::Outage};
+use crate::{experiment::schema::Experiment, record::event::Micros};
+
+/// The longest time between two lost requests of one outage, by when they were due. Shorter than what a client
+/// notices as two interruptions, longer than the time between requests of a lane of 10 per second.
+pub const GAP_US: Micros = 250_000;
+
+/// In a slow lane, two lost requests with at most one request between them are one outage.
+const GAP_REQUESTS: f64 = 2.0;
+
+/// The outages of all lanes, by their beginning. An outage begins when its first lost request was due and ends when
+/// the last of its lost requests had ended. Losses must be in order of when they were due.
+#[must_use]
+pub fn outages<'a>(experiment: &Experiment, losses: impl Iterator<Item = &'a Loss<'a>>) -> Vec<Outage> {
+    let gaps: BTreeMap<&str, Micros> =
+        experiment.spec.load.iter().map(|lane| (lane.name.as_str(), gap(lane.rate.per_second()))).collect();
+    let mut open: BTreeMap<&str, Vec<&Loss>> = BTreeMap::new();
+    let mut outages = Vec::new();
+    for loss in losses {
+        let lane = loss.request.lane.as_str();
+        let longest = gaps.get(lane).copied().unwrap_or(GAP_US);
+        let current = open.entry(lane).or_default();
+        let last = current.last().map(|last| last.request.intended_us);
+        if last.is_some_and(|last| loss.request.intended_us.saturating_sub(last) > longest) {
+            outages.extend(close(lane, current));
+            current.clear();
+        }
+        current.push(loss);
+    }
+    outages.extend(open.iter().filter_map(|(lane, losses)| close(lane, losses)));
+    outages.sort_by(|one, other| one.start_ms.total_cmp(&other.start_ms).then_with(|| one.lane.cmp(&other.lane)));
+    outages
+}
+
+fn gap(per_second: f64) -> Micros {
+    #[expect(clippy::cast_possible_truncation, reason = "a rate is above zero; a float saturates where it is tiny")]
+    let slow = (GAP_REQUESTS * 1_000_000.0 / per_second) as Micros;
+    slow.max(GAP_US)
+}
+
+fn close(lane: &str, losses: &[&Loss<'_>]) -> Option<Outage> {
+    let first = losses.first()?.request.intended_us;
+    let last = losses.iter().map(|loss| loss.request.ended_us).max()?;
+    let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
+    for loss in losses {
+        *causes.entry(loss.why.cause.as_str()).or_default() += 1;
+    }
+    let cause = causes.iter().max_by_key(|(_, count)| **count).map(|(cause, _)| (*cause).to_owned())?;
+    Some(Outage {
+        lane: lane.to_owned(),
+        start_ms: first as f64 / 1_000.0,
+        end_ms: last.max(first) as f64 / 1_000.0,
+        lost: losses.len() as u64,
+        cause,
+    })
+}

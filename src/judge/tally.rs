@@ -1,0 +1,254 @@
+//! The requests of a run, counted by lane, phase, kind and cause, with what may be held against the service kept
+//! apart from what may be our own fault.
+//!
+//! The intervals count the requests; the lost ones are also there one by one, with their causes. Where the two
+//! disagree (an agent that died, a file cut off) the larger number counts, and what is not described is unexplained:
+//! so `sent = ok + lost`, and the causes always add up to the losses.
+
+use std::collections::BTreeMap;
+
+use super::{
+    cause::{Attribution, Cause, attribute},
+    timeline::Timeline,
+    verdict::{Latency, Requests},
+};
+use crate::{
+    experiment::schema::Phase,
+    record::{
+        Record,
+        event::{LostRequest, Micros, NoteKind, Outcome, What},
+        samples::Samples,
+    },
+};
+
+/// A request sent later than this after it was due was held up by us: its loss and its time prove nothing about the
+/// service. Pacing keeps within a millisecond; a tenth of a second is a stall.
+pub const SEND_LAG_MAX_US: i64 = 100_000;
+
+/// Numerator of the rule of three: with no event in n trials, the upper end of the 95 % interval of the rate is 3/n.
+pub const RULE_OF_THREE: f64 = 3.0;
+
+/// Which requests are meant; nothing means all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scope<'s> {
+    /// Of this lane.
+    pub lane: Option<&'s str>,
+    /// Due in this phase.
+    pub phase: Option<Phase>,
+    /// Only those that may be held against the service.
+    pub untainted: bool,
+}
+
+impl Scope<'_> {
+    fn takes(&self, lane: &str, phase: Option<Phase>, tainted: bool) -> bool {
+        self.lane.is_none_or(|wanted| wanted == lane)
+            && self.phase.is_none_or(|wanted| Some(wanted) == phase)
+            && !(self.untainted && tainted)
+    }
+}
+
+/// One lost request with all that was worked out for it.
+#[derive(Debug, Clone)]
+pub struct Loss<'a> {
+    /// What the client knows.
+    pub request: &'a LostRequest,
+    /// The phase in which it was due.
+    pub phase: Option<Phase>,
+    /// It may be our own fault.
+    pub tainted: bool,
+    /// Why it was lost.
+    pub why: Attribution<'a>,
+}
+
+/// The requests of one lane that fell due in one interval.
+#[derive(Debug)]
+struct Slot<'a> {
+    lane: &'a str,
+    start_us: Micros,
+    length_us: i64,
+    phase: Option<Phase>,
+    tainted: bool,
+    kinds: BTreeMap<Outcome, u64>,
+    described: BTreeMap<Outcome, u64>,
+    // Lost requests that may be our own fault though the interval as a whole isn't.
+    doubtful: BTreeMap<Outcome, u64>,
+    response: Option<&'a Samples>,
+}
+
+/// All requests of a run.
+#[derive(Debug, Default)]
+pub struct Tally<'a> {
+    slots: Vec<Slot<'a>>,
+    /// The lost requests by the time at which they were due.
+    pub losses: Vec<Loss<'a>>,
+    /// Since when the measurement itself is in doubt, by a note.
+    pub tainted_since: Option<Micros>,
+    /// How many intervals there are, and in how many of them we were too late.
+    pub intervals: usize,
+    /// Intervals with a send lag over [`SEND_LAG_MAX_US`].
+    pub late_intervals: usize,
+    /// The largest send lag.
+    pub send_lag_max_us: i64,
+}
+
+impl<'a> Tally<'a> {
+    /// Counts a record's requests and finds the cause of each that was lost. Before the first phase the load only waits
+    /// for the service to be steady, and counts for nothing; but where the times of a record contradict each other,
+    /// nothing is left out on their word.
+    #[must_use]
+    pub fn of(record: &'a Record, timeline: &Timeline<'a>) -> Self {
+        let taint = |event: &&crate::record::event::Event| matches!(&event.what, What::Note(note) if note.kind == NoteKind::Taint);
+        let mut tally =
+            Self { tainted_since: record.events.iter().find(taint).map(|event| event.at_us), ..Self::default() };
+        tally.take_intervals(record, timeline);
+        tally.take_losses(record, timeline);
+        tally
+    }
+
+    fn take_intervals(&mut self, record: &'a Record, timeline: &Timeline<'a>) {
+        let mut responses: BTreeMap<(&str, Micros), Vec<&Samples>> = BTreeMap::new();
+        for interval in record.intervals.iter().rev() {
+            responses.entry((&interval.lane, interval.start_us)).or_default().push(&interval.response);
+        }
+        for event in &record.events {
+            let What::Load(counts) = &event.what else { continue };
+            let phase = timeline.phase_at(counts.start_us);
+            if phase.is_none() && !timeline.contradicts_itself {
+                continue;
+            }
+            let late = counts.send_lag_max_us > SEND_LAG_MAX_US;
+            self.intervals += 1;
+            self.late_intervals += usize::from(late);
+            self.send_lag_max_us = self.send_lag_max_us.max(counts.send_lag_max_us);
+            self.slots.push(Slot {
+                lane: &counts.lane,
+                start_us: counts.start_us,
+                length_us: counts.length_us,
+                phase,
+                tainted: late || self.tainted_since.is_some_and(|since| counts.start_us >= since),
+                kinds: counts.by_outcome.clone(),
+                described: BTreeMap::new(),
+                doubtful: BTreeMap::new(),
+                response: responses.get_mut(&(counts.lane.as_str(), counts.start_us)).and_then(Vec::pop),
+            });
+        }
+        self.slots.sort_by_key(|slot| (slot.lane, slot.start_us));
+    }
+
+    fn take_losses(&mut self, record: &'a Record, timeline: &Timeline<'a>) {
+        let services: BTreeMap<&str, &str> =
+            record.experiment.spec.load.iter().map(|lane| (lane.name.as_str(), lane.service.as_str())).collect();
+        for event in &record.events {
+            let What::Lost(request) = &event.what else { continue };
+            let too_early = timeline.phase_at(request.intended_us).is_none() && !timeline.contradicts_itself;
+            if !request.outcome.is_lost() || too_early {
+                continue;
+            }
+            let slot = self.slot_of(request);
+            let late = request.sent_us.saturating_sub(request.intended_us) > SEND_LAG_MAX_US;
+            let tainted = late || slot.is_some_and(|at| self.slots[at].tainted) || {
+                self.tainted_since.is_some_and(|since| request.ended_us >= since)
+            };
+            let why = match services.get(request.lane.as_str()) {
+                Some(service) if !tainted => attribute(timeline, service, request),
+                _ => Attribution::UNEXPLAINED,
+            };
+            let at = slot.unwrap_or_else(|| {
+                self.slots.push(Slot {
+                    lane: &request.lane,
+                    start_us: request.intended_us,
+                    length_us: 0,
+                    phase: timeline.phase_at(request.intended_us),
+                    tainted,
+                    kinds: BTreeMap::new(),
+                    described: BTreeMap::new(),
+                    doubtful: BTreeMap::new(),
+                    response: None,
+                });
+                self.slots.len() - 1
+            });
+            let slot = &mut self.slots[at];
+            let described = slot.described.entry(request.outcome).or_default();
+            *described += 1;
+            let counted = slot.kinds.entry(request.outcome).or_default();
+            *counted = (*counted).max(*described);
+            if tainted && !slot.tainted {
+                *slot.doubtful.entry(request.outcome).or_default() += 1;
+            }
+            self.losses.push(Loss { request, phase: slot.phase, tainted, why });
+        }
+        self.losses.sort_by_key(|loss| loss.request.intended_us);
+    }
+
+    /// The interval in which a request fell due. Only those of the record, which come first and are in order.
+    fn slot_of(&self, request: &LostRequest) -> Option<usize> {
+        let ordered = &self.slots[..self.intervals];
+        let until = ordered.partition_point(|slot| (slot.lane, slot.start_us) <= (&request.lane, request.intended_us));
+        let at = until.checked_sub(1)?;
+        let slot = &ordered[at];
+        let inside = request.intended_us < slot.start_us.saturating_add(slot.length_us);
+        (slot.lane == request.lane && inside).then_some(at)
+    }
+
+    /// The requests of a scope.
+    #[must_use]
+    pub fn requests(&self, scope: Scope<'_>) -> Requests {
+        let mut requests = Requests::default();
+        for slot in self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.phase, slot.tainted)) {
+            for (kind, count) in &slot.kinds {
+                let doubtful = if scope.untainted { slot.doubtful.get(kind).copied().unwrap_or(0) } else { 0 };
+                let count = count.saturating_sub(doubtful);
+                match kind {
+                    Outcome::Ok => requests.ok = requests.ok.saturating_add(count),
+                    Outcome::NotSent => requests.unsent = requests.unsent.saturating_add(count),
+                    lost if count > 0 => {
+                        let sum = requests.by_kind.entry(*lost).or_default();
+                        *sum = sum.saturating_add(count);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for loss in self.losses(scope) {
+            *requests.by_cause.entry(loss.why.cause.as_str().to_owned()).or_default() += 1;
+        }
+        requests.lost = requests.by_kind.values().fold(0, |sum, count| sum.saturating_add(*count));
+        requests.sent = requests.ok.saturating_add(requests.lost);
+        let described: u64 = requests.by_cause.values().sum();
+        if requests.lost > described {
+            let unexplained = requests.by_cause.entry(Cause::Unexplained.as_str().to_owned()).or_default();
+            *unexplained += requests.lost - described;
+        }
+        requests.loss_bound_95 =
+            (requests.lost == 0 && requests.sent > 0).then(|| (RULE_OF_THREE / requests.sent as f64).min(1.0));
+        requests
+    }
+
+    /// The lost requests of a scope that are described one by one.
+    pub fn losses<'t>(&'t self, scope: Scope<'t>) -> impl Iterator<Item = &'t Loss<'a>> {
+        self.losses.iter().filter(move |loss| scope.takes(&loss.request.lane, loss.phase, loss.tainted))
+    }
+
+    /// The response times of a scope.
+    #[must_use]
+    pub fn response(&self, scope: Scope<'_>) -> Samples {
+        let wanted = self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.phase, slot.tainted));
+        Samples::merged(wanted.filter_map(|slot| slot.response))
+    }
+
+    /// The names of all lanes that have requests.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<&'a str> {
+        let mut lanes: Vec<&str> = self.slots.iter().map(|slot| slot.lane).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        lanes
+    }
+}
+
+/// Percentiles in milliseconds.
+#[must_use]
+pub fn latency(samples: &Samples) -> Latency {
+    let at = |quantile: f64| samples.value_at_quantile(quantile) as f64 / 1_000.0;
+    Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: samples.max() as f64 / 1_000.0 }
+}

@@ -1,0 +1,235 @@
+//! The one answer: its rule as a table, and each line of the rule on a record.
+
+use serde_json::json;
+
+use super::builder::{Scene, at};
+use crate::{
+    judge::{
+        answer::Grounds,
+        judge,
+        verdict::{Answer, Verdict},
+    },
+    record::event::{EndReason, EvictionAnswer, NoteKind, Outcome, StepState, UndoChange, UndoState, What},
+};
+
+/// Failed, unsteady, the expectations, doubtful; and the answer.
+type Row<'r> = (bool, bool, &'r [Option<bool>], bool, Answer);
+
+#[test]
+fn the_answer_follows_from_its_grounds_as_documented() {
+    let (held, broken, untold) = (Some(true), Some(false), None);
+    let table: &[Row] = &[
+        (false, false, &[held, held], false, Answer::Held),
+        (false, false, &[held, broken], false, Answer::Broken),
+        (false, false, &[held, untold], false, Answer::Inconclusive),
+        (false, false, &[held], true, Answer::Inconclusive),
+        (false, false, &[], false, Answer::Inconclusive),
+        (false, false, &[broken, untold], true, Answer::Broken),
+        (false, true, &[held], false, Answer::Inconclusive),
+        (false, true, &[broken], false, Answer::Inconclusive),
+        (true, false, &[held], false, Answer::Error),
+        (true, true, &[broken], true, Answer::Error),
+    ];
+    for (failed, unsteady, held, doubtful, answer) in table {
+        let grounds = Grounds { failed: *failed, unsteady: *unsteady, held: held.to_vec(), doubtful: *doubtful };
+        assert_eq!(grounds.answer(), *answer, "{grounds:?}");
+    }
+}
+
+fn assert_answer(verdict: &Verdict, answer: Answer, reason: &str) {
+    assert_eq!(verdict.verdict, answer, "{:?}", verdict.reasons);
+    assert!(verdict.reasons.iter().any(|given| given.contains(reason)), "{reason}: {:?}", verdict.reasons);
+}
+
+/// Losses that break the only expectation, with nothing of ours in doubt.
+fn losing() -> Scene {
+    let mut scene = Scene::three_pods();
+    scene.lose_many(Outcome::Refused, 10.0, 20);
+    scene
+}
+
+#[test]
+fn a_quiet_run_holds_and_bounds_its_loss_rate() {
+    let verdict = judge(&Scene::three_pods().record());
+    assert_eq!((verdict.verdict, verdict.reasons.len()), (Answer::Held, 0));
+    assert_eq!((verdict.requests.sent, verdict.requests.lost), (6_000, 0));
+    assert_eq!(verdict.requests.loss_bound_95, Some(3.0 / 6_000.0));
+    assert_eq!(verdict.phases.len(), 4);
+    assert_eq!(verdict.phases.values().map(|phase| phase.requests.sent).sum::<u64>(), 6_000);
+    assert_eq!(verdict.findings, []);
+    assert!(verdict.undo.complete);
+}
+
+#[test]
+fn losses_during_the_fault_break_it() {
+    let verdict = judge(&losing().record());
+    assert_answer(&verdict, Answer::Broken, "lost requests: 20 of 6000");
+    assert_eq!(verdict.requests.loss_bound_95, None);
+}
+
+#[test]
+fn losses_before_the_fault_make_it_inconclusive_whatever_came_after() {
+    let mut scene = losing();
+    scene.lose(Outcome::Refused, 2.0);
+    let verdict = judge(&scene.record());
+    assert_answer(&verdict, Answer::Inconclusive, "lost 1 requests before anything was done");
+    assert!(verdict.findings.iter().any(|finding| finding.id == "steady-state-not-met"));
+}
+
+#[test]
+fn a_request_due_before_the_fault_that_broke_off_in_it_was_lost_to_the_fault() {
+    let mut scene = losing();
+    let lost = scene.lose(Outcome::ResetBeforeByte, 4.0);
+    lost.ended_us = at(6.0);
+    assert_answer(&judge(&scene.record()), Answer::Broken, "lost requests: 21 of 6000");
+}
+
+#[test]
+fn requests_before_the_first_phase_count_for_nothing() {
+    let mut scene = losing();
+    scene.lose(Outcome::Refused, -1.0);
+    assert_answer(&judge(&scene.record()), Answer::Broken, "lost requests: 20 of 6000");
+}
+
+#[test]
+fn doubts_keep_a_run_from_holding_and_do_not_save_one_that_is_broken() {
+    type Doubt = (&'static str, &'static str, fn(&mut Scene));
+    let doubts: [Doubt; 4] = [
+        ("a note", "ports ran out", |scene| scene.note(15.0, NoteKind::Taint, "ports ran out")),
+        ("unsent requests", "14 requests that were due were never sent", |scene| scene.unsent = 7),
+        ("a long stall", "held up", |scene| scene.late(200, 600_000)),
+        ("many late intervals", "held up", |scene| {
+            (200..207).for_each(|index| scene.late(index, 150_000));
+        }),
+    ];
+    for (name, reason, doubt) in doubts {
+        let (mut quiet, mut broken) = (Scene::three_pods(), losing());
+        doubt(&mut quiet);
+        doubt(&mut broken);
+        assert_answer(&judge(&quiet.record()), Answer::Inconclusive, reason);
+        assert_eq!(judge(&broken.record()).verdict, Answer::Broken, "{name}");
+    }
+}
+
+#[test]
+fn one_late_interval_among_hundreds_is_no_doubt() {
+    let mut scene = Scene::three_pods();
+    scene.late(200, 150_000);
+    assert_eq!(judge(&scene.record()).verdict, Answer::Held);
+}
+
+#[test]
+fn losses_that_may_be_our_own_are_not_held_against_the_service() {
+    type Taint = fn(&mut Scene);
+    let taints: [Taint; 3] = [
+        |scene| (100..107).for_each(|index| scene.late(index, 700_000)),
+        |scene| scene.note(9.0, NoteKind::Taint, "a watch was gone for 3 s"),
+        |scene| {
+            for event in &mut scene.events {
+                if let What::Lost(lost) = &mut event.what {
+                    lost.sent_us += at(0.2);
+                    lost.ended_us += at(0.2);
+                }
+            }
+        },
+    ];
+    for taint in taints {
+        let mut scene = losing();
+        taint(&mut scene);
+        let verdict = judge(&scene.record());
+        assert_eq!(verdict.verdict, Answer::Inconclusive, "{:?}", verdict.reasons);
+        assert_eq!(verdict.expectations[0].held, None);
+        assert_eq!((verdict.requests.lost, verdict.requests.by_cause["unexplained"]), (20, 20));
+    }
+}
+
+#[test]
+fn a_record_that_breaks_off_cannot_hold_and_can_be_broken() {
+    assert_answer(&judge(&Scene::three_pods().record_ended(None)), Answer::Inconclusive, "breaks off");
+    assert_eq!(judge(&losing().record_ended(None)).verdict, Answer::Broken);
+}
+
+#[test]
+fn a_run_that_did_not_come_to_its_end_has_no_verdict() {
+    let table = [
+        (EndReason::SetupFailed, "the set-up failed"),
+        (EndReason::StepFailed, "a step failed"),
+        (EndReason::Interrupted, "interrupted"),
+    ];
+    for (reason, words) in table {
+        assert_answer(&judge(&losing().record_ended(Some(reason))), Answer::Error, words);
+    }
+    let mut noted = Scene::three_pods();
+    noted.note(3.0, NoteKind::Error, "agent pod never ready");
+    assert_answer(&judge(&noted.record()), Answer::Error, "agent pod never ready");
+}
+
+/// A drain whose evictions a budget refuses until it times out.
+fn blocked() -> Scene {
+    let mut scene = Scene::three_pods();
+    scene.events.retain(|event| !matches!(event.what, What::Step(_)));
+    scene.step("1", "drain", &[(5.0, StepState::Begun), (20.0, StepState::Failed)]);
+    scene.budget(-5.0, 3, 3);
+    for attempt in 1..=3 {
+        let message = "The disruption budget shop needs 3 healthy pods and has 3 currently".to_owned();
+        let when = 5.0 * f64::from(attempt);
+        scene.eviction(when, "shop-7d9f-a", attempt, EvictionAnswer::BudgetExhausted { message });
+    }
+    scene
+}
+
+#[test]
+fn a_drain_that_its_budget_blocks_is_named() {
+    let verdict = judge(&blocked().record_ended(Some(EndReason::StepFailed)));
+    assert_answer(&verdict, Answer::Error, "a budget let no eviction through");
+    let finding = &verdict.findings[0];
+    assert_eq!(finding.id, "drain-blocked");
+    assert!(finding.evidence[0].contains("3 evictions refused"), "{:?}", finding.evidence);
+}
+
+#[test]
+fn a_drain_that_fails_after_its_evictions_got_through_is_not_blocked() {
+    let mut scene = blocked();
+    scene.eviction(18.0, "shop-7d9f-a", 4, EvictionAnswer::Accepted);
+    let verdict = judge(&scene.record_ended(Some(EndReason::StepFailed)));
+    assert_eq!((verdict.verdict, verdict.findings.len()), (Answer::Error, 0));
+}
+
+#[test]
+fn an_experiment_that_expects_a_blocked_drain_is_judged_by_that() {
+    let expect = json!([{ "finding": { "id": "drain-blocked" } }, { "lost": { "atMost": 0 } }]);
+    let scene = blocked().expecting(&expect);
+    assert_eq!(judge(&scene.record_ended(Some(EndReason::StepFailed))).verdict, Answer::Held);
+    let other = Scene::three_pods().expecting(&expect);
+    assert_eq!(judge(&other.record_ended(Some(EndReason::StepFailed))).verdict, Answer::Error);
+}
+
+#[test]
+fn an_undo_that_failed_or_was_never_seen_is_named() {
+    let mut scene = Scene::three_pods();
+    let undo = |action: &str, state, detail: &str| {
+        What::Undo(UndoChange { action: action.to_owned(), state, detail: detail.to_owned() })
+    };
+    scene.see(5.0, undo("uncordon node/n1", UndoState::Registered, ""));
+    scene.see(5.0, undo("uncordon node/n2", UndoState::Registered, ""));
+    scene.see(5.0, undo("uncordon node/n3", UndoState::Registered, ""));
+    scene.see(21.0, undo("uncordon node/n1", UndoState::Verified, ""));
+    scene.see(21.0, undo("uncordon node/n2", UndoState::Failed, "forbidden; run kubectl uncordon n2"));
+    let verdict = judge(&scene.record_ended(None));
+    assert!(!verdict.undo.complete);
+    let expected = ["uncordon node/n2: forbidden; run kubectl uncordon n2", "uncordon node/n3: not seen to be done"];
+    assert_eq!(verdict.undo.failed, expected);
+}
+
+#[test]
+fn an_outage_is_one_as_long_as_no_gap_lies_in_it() {
+    let mut scene = Scene::three_pods();
+    scene.lose_many(Outcome::Refused, 10.0, 10);
+    scene.lose_many(Outcome::Refused, 10.5, 10);
+    scene.lose_many(Outcome::Refused, 12.0, 1);
+    let verdict = judge(&scene.record());
+    let outages: Vec<_> = verdict.outages.iter().map(|o| (o.start_ms, o.end_ms, o.lost)).collect();
+    assert_eq!(outages, [(10_000.0, 10_772.0, 20), (12_000.0, 12_002.0, 1)]);
+    assert!((verdict.lanes["new"].longest_outage_ms - 772.0).abs() < 1e-6);
+    assert!(verdict.lanes["reused"].longest_outage_ms.abs() < 1e-6);
+}

@@ -1,0 +1,366 @@
+//! Each cause on a record that shows it, and a twin that is near it and must not get it.
+
+use super::builder::{Scene, at};
+use crate::{
+    judge::{cause::Cause, judge, verdict::Verdict},
+    record::event::{Outcome, PreStop},
+};
+
+/// A run, and the cause that all its losses must have.
+struct Case {
+    name: &'static str,
+    cause: Cause,
+    scene: Scene,
+}
+
+fn verdict_of(scene: &Scene) -> Verdict {
+    judge(&scene.record())
+}
+
+fn causes_of(scene: &Scene) -> Vec<(String, u64)> {
+    verdict_of(scene).requests.by_cause.into_iter().collect()
+}
+
+/// One pod of three is deleted gracefully at 10 s, and exits so many seconds later.
+fn one_goes(change: impl FnOnce(&mut Scene), exits_after: f64) -> Scene {
+    let mut scene = Scene::new();
+    change(&mut scene);
+    let mut three = scene.clone();
+    for (pod, node) in [("shop-7d9f-a", "n1"), ("shop-7d9f-b", "n2"), ("shop-7d9f-c", "n3")] {
+        three.node(-10.0, node, true, false);
+        three.start(pod, node, [-9.0, -8.0, -6.0]);
+    }
+    three.start("shop-7d9f-d", "n3", [10.0, 11.0, 13.0]);
+    three.delete("shop-7d9f-a", 10.0, [10.0 + exits_after, 11.5 + exits_after], false);
+    three
+}
+
+fn without_prestop() -> Scene {
+    let mut scene = one_goes(|scene| scene.template(|pod| pod.pre_stop = None), 0.3);
+    scene.lose_many(Outcome::Refused, 10.05, 20);
+    scene.lose_many(Outcome::RequestTimeout, 10.06, 10);
+    scene.lose_many(Outcome::ConnectTimeout, 11.0, 5);
+    scene
+}
+
+fn short_prestop() -> Scene {
+    let mut scene = one_goes(|scene| scene.template(|pod| pod.pre_stop = Some(PreStop::Sleep(300))), 0.6);
+    scene.lose_many(Outcome::Refused, 10.4, 20);
+    scene
+}
+
+/// A rolling update: the old pods sleep in preStop, the new ones boot for 4 s.
+fn rolls(probe: bool) -> Scene {
+    let mut scene = Scene::three_pods();
+    scene.template(|pod| {
+        pod.owner = Some("replicaset/shop-8c1e".to_owned());
+        pod.has_readiness_probe = probe;
+    });
+    for (old, new, begin) in [("shop-7d9f-a", "shop-8c1e-a", 6.0), ("shop-7d9f-b", "shop-8c1e-b", 8.0)] {
+        scene.start(new, "n1", [begin, begin + 1.0, begin + if probe { 5.0 } else { 1.0 }]);
+        let deleted = begin + if probe { 5.0 } else { 1.1 };
+        scene.delete(old, deleted, [deleted + 5.2, deleted + 6.5], false);
+    }
+    scene
+}
+
+fn without_readiness() -> Scene {
+    let mut scene = rolls(false);
+    scene.lose_many(Outcome::Refused, 7.1, 100);
+    scene.lose_many(Outcome::ResetBeforeByte, 9.1, 90);
+    scene
+}
+
+fn exits_at_once() -> Scene {
+    let mut scene = one_goes(|_| (), 5.1);
+    for n in 0..20 {
+        scene.lose_reused(Outcome::ReusedConnectionClosed, "shop-7d9f-a", 15.0 + 0.001 * f64::from(n));
+    }
+    scene.lose_reused(Outcome::CutMidAnswer, "shop-7d9f-a", 15.02);
+    scene
+}
+
+/// Two pods evicted at 10 s, gone at 16 s; the new ones are ready at 20 s.
+fn evicted(nodes: [&str; 2], budget: bool) -> Scene {
+    let mut scene = Scene::new();
+    scene.events.retain(|event| !matches!(event.what, crate::record::event::What::Workload(_)));
+    scene.workload(-5.0, 2, 2);
+    for (pod, node) in ["shop-7d9f-a", "shop-7d9f-b"].into_iter().zip(nodes) {
+        scene.start(pod, node, [-9.0, -8.0, -6.0]);
+        scene.delete(pod, 10.0, [15.2, 16.5], true);
+    }
+    if budget {
+        scene.budget(-5.0, 2, 1);
+    }
+    scene.start("shop-7d9f-c", "n3", [10.2, 12.0, 20.0]);
+    scene.start("shop-7d9f-d", "n4", [10.2, 12.0, 20.0]);
+    scene.lose_many(Outcome::Refused, 15.3, 120);
+    scene.lose_many(Outcome::Refused, 20.2, 5);
+    scene
+}
+
+fn one_replica() -> Scene {
+    let mut scene = Scene::new();
+    scene.events.retain(|event| !matches!(event.what, crate::record::event::What::Workload(_)));
+    scene.workload(-5.0, 1, 1);
+    scene.start("shop-7d9f-a", "n1", [-9.0, -8.0, -6.0]);
+    scene.delete("shop-7d9f-a", 10.0, [15.2, 16.5], true);
+    scene.start("shop-7d9f-b", "n2", [10.2, 12.0, 18.0]);
+    scene.lose_many(Outcome::Refused, 15.3, 80);
+    scene
+}
+
+fn forced() -> Scene {
+    let mut scene = Scene::three_pods();
+    scene.force("shop-7d9f-a", 10.0);
+    scene.lose_many(Outcome::Refused, 10.02, 20);
+    scene.lose_reused(Outcome::CutMidAnswer, "shop-7d9f-a", 10.01);
+    scene
+}
+
+fn crashed() -> Scene {
+    let mut scene = Scene::three_pods();
+    scene.crash("shop-7d9f-a", 10.0);
+    scene.lose_many(Outcome::Refused, 9.5, 30);
+    scene.lose_reused(Outcome::ReusedConnectionClosed, "shop-7d9f-a", 9.4);
+    scene
+}
+
+/// The node of one pod dies at 6 s and is found not ready 20 s later.
+fn node_died() -> Scene {
+    let mut scene = Scene::three_pods();
+    scene.node(26.0, "n1", false, false);
+    scene.pod(26.0, "shop-7d9f-a", |pod| pod.ready = false);
+    scene.endpoint(26.5, "shop-7d9f-a", false, false, false);
+    for n in 0..40 {
+        scene.lose(Outcome::ConnectTimeout, 6.1 + 0.5 * f64::from(n));
+    }
+    scene.lose_reused(Outcome::RequestTimeout, "shop-7d9f-a", 6.2);
+    scene
+}
+
+fn answers_errors() -> Scene {
+    let mut scene = Scene::three_pods();
+    for n in 0..20 {
+        let lost = scene.lose_reused(Outcome::ServerError, "shop-7d9f-b", 10.0 + 0.1 * f64::from(n));
+        lost.status = Some(503);
+    }
+    scene.lose(Outcome::ServerError, 10.5).status = Some(500);
+    scene
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, cause, scene| Case { name, cause, scene };
+    vec![
+        case("without a preStop hook", Cause::PrestopMissing, without_prestop()),
+        case("with a preStop hook of 0.3 s", Cause::PrestopTooShort, short_prestop()),
+        case("without a readiness probe", Cause::ReadinessMissing, without_readiness()),
+        case("an app that exits at once", Cause::ExitsWithoutDraining, exits_at_once()),
+        case("two nodes drained, no budget", Cause::BudgetMissing, evicted(["n1", "n2"], false)),
+        case("both replicas on the drained node", Cause::ReplicasOnOneNode, evicted(["n1", "n1"], false)),
+        case("one replica", Cause::SingleReplica, one_replica()),
+        case("a forced deletion", Cause::ForcedDelete, forced()),
+        case("a container that ends by itself", Cause::ContainerCrashed, crashed()),
+        case("a node that dies", Cause::NodeGone, node_died()),
+        case("a service that answers with errors", Cause::AnswersErrors, answers_errors()),
+    ]
+}
+
+#[test]
+fn each_cause_is_named_on_a_record_that_shows_it() {
+    for Case { name, cause, scene } in cases() {
+        let verdict = verdict_of(&scene);
+        let by_cause: Vec<_> = verdict.requests.by_cause.iter().map(|(id, lost)| (id.as_str(), *lost)).collect();
+        assert_eq!(by_cause, [(cause.as_str(), verdict.requests.lost)], "{name}");
+        assert!(verdict.requests.lost >= 20, "{name}");
+        assert_eq!(verdict.findings[0].id, cause.as_str(), "{name}");
+        assert!(verdict.findings[0].evidence.len() > 1, "{name}: {:?}", verdict.findings[0].evidence);
+    }
+}
+
+#[test]
+fn every_cause_has_a_record_that_shows_it() {
+    let mut shown: Vec<Cause> = cases().into_iter().map(|case| case.cause).collect();
+    shown.push(Cause::Unexplained);
+    assert_eq!(shown, Cause::ALL);
+}
+
+/// Near the case of that cause, but it must not be named.
+fn twins() -> Vec<(&'static str, Cause, Scene)> {
+    let with = |mut scene: Scene, change: fn(&mut Scene)| {
+        change(&mut scene);
+        scene
+    };
+    vec![
+        (
+            "refused long before the deletion",
+            Cause::PrestopMissing,
+            with(one_goes(|scene| scene.template(|pod| pod.pre_stop = None), 0.3), |s| {
+                s.lose_many(Outcome::Refused, 8.0, 20);
+            }),
+        ),
+        (
+            "refused after the rules had followed",
+            Cause::PrestopMissing,
+            with(one_goes(|scene| scene.template(|pod| pod.pre_stop = None), 0.3), |s| {
+                s.lose_many(Outcome::Refused, 15.5, 20);
+            }),
+        ),
+        (
+            "refused in the middle of a long preStop sleep",
+            Cause::PrestopTooShort,
+            with(one_goes(|_| (), 5.2), |s| s.lose_many(Outcome::Refused, 12.0, 20)),
+        ),
+        (
+            "the new pods have a probe",
+            Cause::ReadinessMissing,
+            with(rolls(true), |s| s.lose_many(Outcome::Refused, 7.1, 20)),
+        ),
+        (
+            "closed by a pod that nobody had deleted",
+            Cause::ExitsWithoutDraining,
+            with(one_goes(|_| (), 5.1), |s| {
+                s.lose_reused(Outcome::ReusedConnectionClosed, "shop-7d9f-b", 15.0);
+            }),
+        ),
+        (
+            "closed while the hook slept",
+            Cause::ExitsWithoutDraining,
+            with(one_goes(|_| (), 5.1), |s| {
+                s.lose_reused(Outcome::ReusedConnectionClosed, "shop-7d9f-a", 12.0);
+            }),
+        ),
+        ("a budget selects the pods", Cause::BudgetMissing, evicted(["n1", "n2"], true)),
+        ("the replicas are on two nodes", Cause::ReplicasOnOneNode, evicted(["n1", "n2"], false)),
+        ("there are two replicas", Cause::SingleReplica, evicted(["n1", "n2"], true)),
+        ("the deletion was graceful", Cause::ForcedDelete, without_prestop()),
+        (
+            "the crash was another pod's",
+            Cause::ContainerCrashed,
+            with(Scene::three_pods(), |s| {
+                s.crash("shop-7d9f-a", 10.0);
+                s.lose_reused(Outcome::ReusedConnectionClosed, "shop-7d9f-b", 9.9);
+            }),
+        ),
+        (
+            "refused, so something answered",
+            Cause::NodeGone,
+            with(node_died(), |s| {
+                s.events.retain(|event| !matches!(event.what, crate::record::event::What::Lost(_)));
+                s.lose_many(Outcome::Refused, 10.0, 20);
+            }),
+        ),
+        (
+            "the pod had long been gone",
+            Cause::AnswersErrors,
+            with(one_goes(|_| (), 5.1), |s| {
+                s.lose_reused(Outcome::ServerError, "shop-7d9f-a", 25.0).status = Some(503);
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn a_near_twin_does_not_get_the_cause() {
+    for (name, cause, scene) in twins() {
+        let verdict = verdict_of(&scene);
+        assert!(verdict.requests.lost > 0, "{name}");
+        assert!(!verdict.requests.by_cause.contains_key(cause.as_str()), "{name}: {:?}", verdict.requests.by_cause);
+    }
+}
+
+#[test]
+fn a_loss_at_a_time_at_which_nothing_happened_is_unexplained() {
+    let mut scene = one_goes(|_| (), 5.1);
+    scene.lose_many(Outcome::Refused, 6.0, 7);
+    scene.lose_reused(Outcome::ReusedConnectionClosed, "shop-7d9f-b", 7.0);
+    assert_eq!(causes_of(&scene), [("unexplained".to_owned(), 8)]);
+}
+
+/// Shuffles of each record.
+const SHUFFLES: u64 = 10;
+
+/// A generator of numbers for shuffles that are the same each time (Knuth's MMIX constants).
+fn next(seed: &mut u64) -> usize {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from(*seed >> 33).unwrap()
+}
+
+#[test]
+fn with_the_event_times_of_a_record_shuffled_every_loss_is_unexplained() {
+    for Case { name, scene, .. } in cases() {
+        let told = scene.record();
+        for seed in 1..=SHUFFLES {
+            let mut record = told.clone();
+            let mut seed = seed;
+            for last in (1..record.events.len()).rev() {
+                let other = next(&mut seed) % (last + 1);
+                let (one, two) = (record.events[last].at_us, record.events[other].at_us);
+                (record.events[last].at_us, record.events[other].at_us) = (two, one);
+            }
+            record.events.sort_by_key(|event| event.at_us);
+            let causes: Vec<_> = judge(&record).requests.by_cause.into_keys().collect();
+            assert_eq!(causes, ["unexplained"], "{name}");
+        }
+    }
+}
+
+#[test]
+fn with_only_the_times_of_the_clusters_events_shuffled_every_loss_is_unexplained() {
+    use crate::record::event::What;
+    for Case { name, scene, .. } in cases() {
+        let told = scene.record();
+        for seed in 1..=SHUFFLES {
+            let mut record = told.clone();
+            let of_cluster: Vec<usize> = (0..record.events.len())
+                .filter(|n| {
+                    matches!(record.events[*n].what, What::Pod(_) | What::Endpoint(_) | What::Node(_) | What::Budget(_))
+                })
+                .collect();
+            let mut seed = seed;
+            for last in (1..of_cluster.len()).rev() {
+                let (one, two) = (of_cluster[last], of_cluster[next(&mut seed) % (last + 1)]);
+                let (first, second) = (record.events[one].at_us, record.events[two].at_us);
+                (record.events[one].at_us, record.events[two].at_us) = (second, first);
+            }
+            record.events.sort_by_key(|event| event.at_us);
+            let causes: Vec<_> = judge(&record).requests.by_cause.into_keys().collect();
+            assert_eq!(causes, ["unexplained"], "{name}, {seed}");
+        }
+    }
+}
+
+#[test]
+fn with_the_clusters_events_an_hour_away_every_loss_is_unexplained() {
+    use crate::record::event::What;
+    for Case { name, scene, .. } in cases() {
+        let mut record = scene.record();
+        for event in &mut record.events {
+            if matches!(event.what, What::Pod(_) | What::Endpoint(_) | What::Node(_)) {
+                event.at_us += at(3_600.0);
+            }
+        }
+        record.events.sort_by_key(|event| event.at_us);
+        let causes: Vec<_> = judge(&record).requests.by_cause.into_keys().collect();
+        assert_eq!(causes, ["unexplained"], "{name}");
+    }
+}
+
+#[test]
+fn the_advised_sleep_is_the_measured_time_rounded_up_with_a_margin() {
+    let verdict = verdict_of(&short_prestop());
+    // The last loss is sent 0.97 s after the deletion: 1 s, and 2 s on top.
+    assert!(verdict.findings[0].advice.contains("sleep.seconds: 3"), "{}", verdict.findings[0].advice);
+    assert!(verdict.findings[0].advice.contains("now sleeps 0.30 s"), "{}", verdict.findings[0].advice);
+}
+
+#[test]
+fn the_findings_that_a_file_may_expect_are_those_that_the_judge_can_name() {
+    use crate::judge::finding::{BUDGET_BROKEN, DRAIN_BLOCKED, STEADY_STATE_NOT_MET};
+    let mut named: Vec<&str> = Cause::ALL.into_iter().map(Cause::as_str).collect();
+    named.extend([DRAIN_BLOCKED, BUDGET_BROKEN, STEADY_STATE_NOT_MET]);
+    let mut known: Vec<&str> = crate::experiment::findings::FINDINGS.iter().map(|(id, _)| *id).collect();
+    named.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(named, known);
+}

@@ -1,0 +1,184 @@
+//! Each kind of expectation: where it holds, where it doesn't, and where it cannot be told.
+
+use serde_json::{Value, json};
+
+use super::builder::Scene;
+use crate::{
+    judge::{judge, verdict::Expected},
+    record::event::{EvictionAnswer, Outcome, StepState, What},
+};
+
+fn measured(scene: Scene, expect: &Value) -> Expected {
+    judge(&scene.expecting(&json!([expect])).record()).expectations.remove(0)
+}
+
+fn losing() -> Scene {
+    let mut scene = Scene::three_pods();
+    scene.lose_many(Outcome::Refused, 10.0, 12);
+    scene
+}
+
+#[test]
+fn lost_requests_are_counted_in_their_lane_and_phase() {
+    let table = [
+        (json!({ "atMost": 11 }), Some(false), "lost requests"),
+        (json!({ "atMost": 12 }), Some(true), "lost requests"),
+        (json!({ "share": "0.1%" }), Some(false), "lost requests"),
+        (json!({ "share": "0.2%" }), Some(true), "lost requests"),
+        (json!({ "atMost": 0, "lane": "new" }), Some(false), "lost requests in lane new"),
+        (json!({ "atMost": 0, "lane": "reused" }), Some(true), "lost requests in lane reused"),
+        (json!({ "atMost": 0, "phase": "fault" }), Some(false), "lost requests during fault"),
+        (json!({ "atMost": 0, "phase": "after" }), Some(true), "lost requests during after"),
+        (
+            json!({ "atMost": 0, "lane": "new", "phase": "fault" }),
+            Some(false),
+            "lost requests in lane new during fault",
+        ),
+    ];
+    for (expect, held, name) in table {
+        let expected = measured(losing(), &json!({ "lost": expect }));
+        assert_eq!((expected.held, expected.name.as_str()), (held, name), "{expect}: {}", expected.measured);
+    }
+    assert_eq!(measured(losing(), &json!({ "lost": { "atMost": 3 } })).measured, "12 of 6000 (0.200 %)");
+}
+
+#[test]
+fn no_loss_in_too_few_requests_says_nothing() {
+    let short = |end: f64| {
+        let mut scene = Scene::three_pods();
+        scene.end = end;
+        scene
+    };
+    let expect = json!({ "lost": { "atMost": 0, "lane": "new", "phase": "before" } });
+    assert_eq!(measured(short(2.9), &expect).held, None);
+    assert_eq!(measured(short(3.0), &expect).held, Some(true));
+    assert_eq!(measured(short(3.0), &json!({ "lost": { "atMost": 0, "phase": "after" } })).held, None);
+}
+
+#[test]
+fn a_percentile_is_held_against_its_bound() {
+    let table = [
+        ("p50", "5ms", Some(false)),
+        ("p50", "6ms", Some(true)),
+        ("p99", "9ms", Some(false)),
+        ("p99", "11ms", Some(true)),
+        ("max", "11ms", Some(true)),
+    ];
+    for (percentile, most, held) in table {
+        let expect = json!({ "latency": { "percentile": percentile, "atMost": most } });
+        assert_eq!(measured(Scene::three_pods(), &expect).held, held, "{percentile} {most}");
+    }
+    let mut short = Scene::three_pods();
+    short.end = 4.9;
+    let expect = json!({ "latency": { "percentile": "p999", "atMost": "1s" } });
+    assert_eq!(measured(short, &expect).held, None, "980 requests don't tell 1 of 1000");
+}
+
+#[test]
+fn the_longest_outage_is_held_against_its_bound() {
+    for (most, held) in [("300ms", Some(false)), ("400ms", Some(true))] {
+        assert_eq!(measured(losing(), &json!({ "outage": { "atMost": most } })).held, held, "{most}");
+    }
+    assert_eq!(measured(losing(), &json!({ "outage": { "atMost": "1ms", "lane": "reused" } })).held, Some(true));
+}
+
+/// One pod of three is evicted at 10 s while the budget asks for so many; its replacement is ready at 13 s.
+fn evicting(desired: i32) -> Scene {
+    let mut scene = Scene::three_pods();
+    scene.budget(-5.0, 3, desired);
+    scene.eviction(9.0, "shop-7d9f-a", 1, EvictionAnswer::BudgetExhausted { message: "no".to_owned() });
+    scene.start("shop-7d9f-d", "n3", [10.0, 11.0, 13.0]);
+    scene.delete("shop-7d9f-a", 10.0, [15.2, 16.5], true);
+    scene
+}
+
+#[test]
+fn a_budget_is_broken_when_fewer_pods_are_healthy_than_it_asks_for() {
+    let expect = json!({ "budget": { "name": "shop" } });
+    let kept = measured(evicting(2), &expect);
+    assert_eq!(kept.held, Some(true));
+    assert_eq!(kept.measured, "at the least 2 healthy where 2 were asked for, at 10.00 s; 1 evictions refused");
+    assert_eq!(measured(evicting(3), &expect).held, Some(false));
+    let verdict = judge(&evicting(3).record());
+    assert_eq!(verdict.findings[0].id, "budget-broken");
+    assert_eq!(measured(Scene::three_pods(), &expect).held, None, "never seen");
+}
+
+#[test]
+fn a_budget_is_not_broken_by_what_came_before_the_load_or_after_it() {
+    let expect = json!({ "budget": { "name": "shop" } });
+    let mut scene = evicting(2);
+    scene.delete("shop-7d9f-b", 31.0, [31.5, 33.0], false);
+    scene.delete("shop-7d9f-c", 31.0, [31.5, 33.0], false);
+    scene.budget(-11.0, 0, 2);
+    assert_eq!(measured(scene, &expect).held, Some(true));
+}
+
+#[test]
+fn a_budget_is_not_about_the_pods_of_another_namespace() {
+    let expect = json!({ "budget": { "name": "shop" } });
+    let mut scene = evicting(3);
+    scene.pod(-3.0, "elsewhere", |pod| {
+        "other".clone_into(&mut pod.namespace);
+        pod.ready = true;
+    });
+    assert_eq!(measured(scene, &expect).held, Some(false));
+}
+
+#[test]
+fn a_budget_whose_number_goes_down_with_a_scale_down_is_not_broken() {
+    let expect = json!({ "budget": { "name": "shop" } });
+    let mut scene = evicting(3);
+    scene.budget(10.3, 2, 2);
+    assert_eq!(measured(scene.clone(), &expect).held, Some(true));
+    scene.events.retain(|event| !matches!(&event.what, What::Budget(budget) if budget.desired_healthy == 2));
+    scene.budget(14.0, 2, 2);
+    assert_eq!(measured(scene, &expect).held, Some(false), "4 s later is too late");
+}
+
+#[test]
+fn a_step_is_held_against_its_time() {
+    for (step, within, held) in [("drain", "11s", Some(true)), ("drain", "9s", Some(false)), ("cordon", "9s", None)] {
+        let expect = json!({ "finished": { "step": step, "within": within } });
+        assert_eq!(measured(Scene::three_pods(), &expect).held, held, "{step} {within}");
+    }
+    let mut open = Scene::three_pods();
+    open.events.retain(|event| !matches!(&event.what, What::Step(step) if step.state == StepState::Done));
+    let expect = |within: &str| json!({ "finished": { "step": "drain", "within": within } });
+    assert_eq!(measured(open.clone(), &expect("9s")).held, Some(false));
+    assert_eq!(measured(open, &expect("60s")).held, None, "the run ended before it could be told");
+}
+
+#[test]
+fn recovery_is_measured_from_the_end_of_the_last_fault() {
+    let scene = |last_loss: f64, complete: f64| {
+        let mut scene = Scene::three_pods();
+        scene.workload(10.0, 3, 2);
+        scene.workload(complete, 3, 3);
+        scene.lose(Outcome::Refused, last_loss);
+        scene
+    };
+    let expect = json!({ "recovered": { "within": "4s" } });
+    // The drain, the last step that is not a wait, is done at 15 s.
+    assert_eq!(measured(scene(16.0, 18.0), &expect).held, Some(true));
+    assert_eq!(measured(scene(19.5, 18.0), &expect).held, Some(false));
+    assert_eq!(measured(scene(16.0, 19.5), &expect).held, Some(false));
+    let text = measured(scene(16.0, 18.0), &expect).measured;
+    assert_eq!(text, "last loss 1.00 s and workloads complete 3.00 s after the last fault");
+    let mut never = Scene::three_pods();
+    never.workload(10.0, 3, 2);
+    assert_eq!(measured(never.clone(), &expect).held, Some(false));
+    assert_eq!(measured(never, &json!({ "recovered": { "within": "60s" } })).held, None);
+}
+
+#[test]
+fn an_expected_finding_must_be_there() {
+    let expect = json!({ "finding": { "id": "forced-delete" } });
+    let mut forced = Scene::three_pods();
+    forced.force("shop-7d9f-a", 10.0);
+    forced.lose_many(Outcome::Refused, 10.1, 20);
+    assert_eq!(measured(forced, &expect).held, Some(true));
+    let other = measured(losing(), &expect);
+    assert_eq!((other.held, other.measured.as_str()), (Some(false), "not found, but unexplained"));
+    assert_eq!(measured(Scene::three_pods(), &expect).held, Some(false));
+}

@@ -1,0 +1,205 @@
+//! What the judge says, as `verdict.json` has it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    experiment::schema::{Experiment, Phase},
+    record::event::Outcome,
+};
+
+/// The four answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// All that was expected held.
+    Held,
+    /// Something that was expected did not hold.
+    Broken,
+    /// It cannot be told, and [`Verdict::reasons`] says why.
+    Inconclusive,
+    /// The run did not come to its end: set-up or a step failed, or it was interrupted.
+    Error,
+}
+
+/// The judgement of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The experiment's name.
+    pub experiment: String,
+    /// Its scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+    /// The answer.
+    pub verdict: Answer,
+    /// Why: one sentence each, the most important first. Empty when held.
+    pub reasons: Vec<String>,
+    /// Requests of all lanes.
+    pub requests: Requests,
+    /// Response times of all lanes, from the intended send time; lost requests count with the time they took.
+    pub latency_ms: Latency,
+    /// The same for each lane.
+    pub lanes: BTreeMap<String, LaneSummary>,
+    /// The same for each phase, all lanes together.
+    pub phases: BTreeMap<Phase, PhaseSummary>,
+    /// Stretches of time whose requests are lost, in order.
+    pub outages: Vec<Outage>,
+    /// What was expected, and what was measured.
+    pub expectations: Vec<Expected>,
+    /// What explains the losses or stands out, the weightiest first.
+    pub findings: Vec<Finding>,
+    /// Steps with their times.
+    pub steps: Vec<StepSummary>,
+    /// What has been put back.
+    pub undo: UndoSummary,
+}
+
+impl Verdict {
+    /// The verdict of an experiment of which there is no record, and why.
+    #[must_use]
+    pub fn not_run(experiment: &Experiment, reason: String) -> Self {
+        Self {
+            experiment: experiment.metadata.name.clone(),
+            scenario: experiment.metadata.scenario.clone(),
+            verdict: Answer::Error,
+            reasons: vec![reason],
+            requests: Requests::default(),
+            latency_ms: Latency::default(),
+            lanes: BTreeMap::new(),
+            phases: BTreeMap::new(),
+            outages: Vec::new(),
+            expectations: Vec::new(),
+            findings: Vec::new(),
+            steps: Vec::new(),
+            undo: UndoSummary { complete: true, failed: Vec::new() },
+        }
+    }
+}
+
+/// Requests by what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Sent: `ok` and `lost`.
+    pub sent: u64,
+    /// Answered as asked for.
+    pub ok: u64,
+    /// Sent and lost.
+    pub lost: u64,
+    /// Due, and never sent for a reason of ours.
+    pub unsent: u64,
+    /// Lost requests by kind.
+    pub by_kind: BTreeMap<Outcome, u64>,
+    /// Lost requests by cause: the id of a finding, or `unexplained`.
+    pub by_cause: BTreeMap<String, u64>,
+    /// With no loss: the upper end of the 95 % confidence interval of the loss rate (3/n, the rule of three).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_bound_95: Option<f64>,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Half of the requests.
+    pub p50: f64,
+    /// 90 of 100.
+    pub p90: f64,
+    /// 99 of 100.
+    pub p99: f64,
+    /// 999 of 1,000.
+    pub p999: f64,
+    /// The slowest.
+    pub max: f64,
+}
+
+/// One lane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LaneSummary {
+    /// Its requests.
+    pub requests: Requests,
+    /// Its response times.
+    pub latency_ms: Latency,
+    /// Its longest outage in milliseconds; 0 without one.
+    pub longest_outage_ms: f64,
+}
+
+/// One phase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseSummary {
+    /// When it began, in milliseconds since the run began.
+    pub start_ms: f64,
+    /// When it ended.
+    pub end_ms: f64,
+    /// Requests due in it.
+    pub requests: Requests,
+    /// Their response times.
+    pub latency_ms: Latency,
+}
+
+/// A stretch of time in which requests of a lane are lost: from the intended time of the first lost request to the
+/// end of the last one, as long as no more than the gap allowed lies between two.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outage {
+    /// The lane.
+    pub lane: String,
+    /// Milliseconds since the run began.
+    pub start_ms: f64,
+    /// Milliseconds since the run began.
+    pub end_ms: f64,
+    /// Requests lost in it.
+    pub lost: u64,
+    /// The cause of most of them: the id of a finding, or `unexplained`.
+    pub cause: String,
+}
+
+/// One expectation, measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// In words, such as `lost requests in lane new during fault`.
+    pub name: String,
+    /// Whether it held; nothing when it could not be measured.
+    pub held: Option<bool>,
+    /// What was measured, with its unit.
+    pub measured: String,
+    /// What was allowed, with its unit.
+    pub allowed: String,
+}
+
+/// Something that explains losses or stands out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// A stable id, such as `prestop-missing`.
+    pub id: String,
+    /// One line.
+    pub claim: String,
+    /// Numbers, names and times, one sentence each.
+    pub evidence: Vec<String>,
+    /// What to change.
+    pub advice: String,
+    /// Lost requests that it explains.
+    pub lost: u64,
+}
+
+/// A step with its times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepSummary {
+    /// Its place in the file.
+    pub path: String,
+    /// Its name, or its verb.
+    pub name: String,
+    /// What was done.
+    pub detail: String,
+    /// When it began, in milliseconds since the run began.
+    pub start_ms: f64,
+    /// When it was done; nothing when it never was.
+    pub end_ms: Option<f64>,
+}
+
+/// What has been put back.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UndoSummary {
+    /// All of it, and seen to be.
+    pub complete: bool,
+    /// What could not be put back, and what to do by hand.
+    pub failed: Vec<String>,
+}

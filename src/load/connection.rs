@@ -1,0 +1,78 @@
+//! Opening one HTTP/1.1 connection, and holding it.
+//!
+//! hyper is driven at the level of connections: no pool of its own, and nothing that sends again in silence.
+
+use std::{io, net::SocketAddr, rc::Rc};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    task::{AbortHandle, spawn_local},
+    time::Instant,
+};
+
+use super::wire::{CountedStream, Wire};
+
+/// The most that hyper may buffer of a connection; a longer head is not HTTP to us. Keeps memory flat.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// The system's own error.
+    System(io::Error),
+    /// hyper's error, before anything was sent.
+    Http(hyper::Error),
+}
+
+/// An open connection, driven by a task of its own. Dropping it closes the socket.
+pub(super) struct Connection {
+    /// The way in for requests.
+    pub(super) sender: SendRequest<Empty<Bytes>>,
+    /// What went over it.
+    pub(super) wire: Rc<Wire>,
+    /// When it was established.
+    pub(super) opened: Instant,
+    /// Requests that it has carried to their end.
+    pub(super) uses: u32,
+    /// The pod at the other end, once an answer has named it.
+    pub(super) pod: Option<String>,
+    driver: AbortHandle,
+}
+
+impl Connection {
+    /// Connects to `address`.
+    pub(super) async fn open(address: SocketAddr) -> Result<Self, OpenError> {
+        let stream = connect(address).await.map_err(OpenError::System)?;
+        let opened = Instant::now();
+        let wire = Rc::new(Wire::default());
+        let io = TokioIo::new(CountedStream::new(stream, Rc::clone(&wire)));
+        let (sender, connection) =
+            http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(io).await.map_err(OpenError::Http)?;
+        // What goes wrong under a request is told to that request; what goes wrong without one loses nothing.
+        let driver = spawn_local(async move { drop(connection.await) }).abort_handle();
+        Ok(Self { sender, wire, opened, uses: 0, pod: None, driver })
+    }
+
+    /// Whether it has not been closed, as far as is known here.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+// The one place that makes sockets: source addresses, to spread connections over ports, belong here.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Nagle's algorithm would hold a request back for the acknowledgement of the one before.
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
+}

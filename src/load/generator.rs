@@ -1,0 +1,227 @@
+//! The load generator: lanes on an OS thread of their own, so that nothing else in the process makes them late.
+//!
+//! `start` checks the lanes and opens the connections that they keep, `begin` lets requests fall due, `stop` ends
+//! that and waits for the last answer. The same in the harness and in an agent pod.
+
+use std::{collections::BTreeMap, io, rc::Rc, thread};
+
+use hdrhistogram::CreationError;
+use hyper::{Uri, header::HeaderValue};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{Notify, mpsc::UnboundedSender, oneshot},
+    task::spawn_local,
+    time::Instant,
+};
+
+use super::{
+    client::Client,
+    exchange::Template,
+    lane::LaneSpec,
+    message::LoadMessage,
+    pacer::{Commands, Pacer},
+    schedule::{RATE_MAX, Schedule},
+    voice::Voice,
+};
+use crate::record::event::Outcome;
+
+/// Open files that the generator asks for: each open request is one, and the usual soft limit of 1,024 would be
+/// reached by a service that stalls.
+const DESCRIPTORS: u64 = 65_536;
+
+/// Tasks run between two looks at the network. The fewer, the sooner a due request or an answer is seen.
+const TASKS_PER_POLL: u32 = 31;
+
+/// Why a generator cannot run, or did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A rate that no schedule can have.
+    #[error("lane `{lane}` cannot run at {rate} requests per second; write a rate above 0 and up to {RATE_MAX}")]
+    Rate {
+        /// The lane.
+        lane: String,
+        /// Its rate.
+        rate: f64,
+    },
+    /// A timeout of no length.
+    #[error("lane `{lane}` has a timeout that is not above zero; write one such as 2s")]
+    Timeout {
+        /// The lane.
+        lane: String,
+    },
+    /// A path that is no path.
+    #[error("lane `{lane}` cannot ask for `{path}`; write a path that begins with /")]
+    Path {
+        /// The lane.
+        lane: String,
+        /// Its path.
+        path: String,
+    },
+    /// A host that cannot stand in a header.
+    #[error("lane `{lane}` cannot send `{host}` as its Host header; write a host name")]
+    Host {
+        /// The lane.
+        lane: String,
+        /// Its host.
+        host: String,
+    },
+    /// The system gave no thread.
+    #[error("failed to start the load generator's thread; check the limit of processes (ulimit -u)")]
+    Thread(#[source] io::Error),
+    /// The system gave no event loop.
+    #[error("failed to set up the load generator's event loop; check the limit of open files (ulimit -n)")]
+    Runtime(#[source] io::Error),
+    /// The system's timer failed.
+    #[error("failed to use a kernel timer for the load; check the limit of open files (ulimit -n)")]
+    Timer(#[source] io::Error),
+    /// A histogram could not be made.
+    #[error("failed to make a histogram of response times")]
+    Histogram(#[from] CreationError),
+    /// It was begun before.
+    #[error("the load was begun a second time; begin it once")]
+    BegunBefore,
+    /// Requests did not end within their own timeout.
+    #[error("{open} requests did not end within their timeout; the load has no complete account")]
+    Stuck {
+        /// How many.
+        open: usize,
+    },
+    /// The thread ended without an account.
+    #[error("the load generator ended before its time; its account is lost")]
+    Died,
+}
+
+/// All that a generator has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadTotals {
+    /// Each lane, in the order given.
+    pub lanes: Vec<LaneTotals>,
+}
+
+/// All that a lane has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LaneTotals {
+    /// The lane.
+    pub lane: String,
+    /// Requests by what became of them; their sum is what fell due.
+    pub by_outcome: BTreeMap<Outcome, u64>,
+    /// Connections opened, those before the first request included.
+    pub connections_opened: u64,
+}
+
+/// A load generator on its own thread. Dropping it ends the load without waiting for it.
+#[derive(Debug)]
+pub struct Running {
+    origin: Instant,
+    begin: Option<oneshot::Sender<()>>,
+    stop: oneshot::Sender<()>,
+    done: oneshot::Receiver<Result<LoadTotals, LoadError>>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// The moment at which the generator's clock, and so every time that it says, is zero.
+    #[must_use]
+    pub const fn origin(&self) -> Instant {
+        self.origin
+    }
+
+    /// Lets requests fall due, from the next tenth of a second of the generator's clock on.
+    ///
+    /// # Errors
+    /// When it was begun before, or the generator has ended.
+    pub fn begin(&mut self) -> Result<(), LoadError> {
+        let begin = self.begin.take().ok_or(LoadError::BegunBefore)?;
+        begin.send(()).map_err(|()| LoadError::Died)
+    }
+
+    /// Stops: no new request falls due, those that are open end by themselves within their timeout, and all intervals
+    /// are sent. Then the thread has ended.
+    ///
+    /// # Errors
+    /// Why the load did not come to its end.
+    pub async fn stop(self) -> Result<LoadTotals, LoadError> {
+        // A generator that has ended already says why below.
+        self.stop.send(()).ok();
+        let result = self.done.await.map_err(|_closed| LoadError::Died)?;
+        // The result is the last thing that the thread does, so this does not wait.
+        self.thread.join().map_err(|_panic| LoadError::Died)?;
+        result
+    }
+}
+
+/// Checks the lanes, and starts a generator on a thread of its own: it opens the connections that the lanes keep,
+/// and then waits for [`Running::begin`]. What it has to say goes to `messages`.
+///
+/// It raises the process's limit of open files as far as the system allows, up to 65,536.
+///
+/// # Errors
+/// A lane that cannot run, or a system that gives no thread or event loop.
+pub fn start(lanes: Vec<LaneSpec>, messages: UnboundedSender<LoadMessage>) -> Result<Running, LoadError> {
+    let lanes = lanes.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+    raise_descriptor_limit();
+    let runtime_of = || {
+        Builder::new_current_thread().enable_all().event_interval(TASKS_PER_POLL).build_local(LocalOptions::default())
+    };
+    let origin = Instant::now();
+    let (begin, first) = oneshot::channel();
+    let (stop, last) = oneshot::channel();
+    let (report, done) = oneshot::channel();
+    let commands = Commands { begin: first, stop: last };
+    let run = move || {
+        let result = runtime_of()
+            .map_err(LoadError::Runtime)
+            .and_then(|runtime| runtime.block_on(generate(lanes, messages, origin, commands)));
+        // Whoever would hear it is gone when the generator was dropped.
+        drop(report.send(result));
+    };
+    let thread = thread::Builder::new().name("load".to_owned()).spawn(run).map_err(LoadError::Thread)?;
+    Ok(Running { origin, begin: Some(begin), stop, done, thread })
+}
+
+async fn generate(
+    lanes: Vec<(LaneSpec, Template)>,
+    messages: UnboundedSender<LoadMessage>,
+    origin: Instant,
+    commands: Commands,
+) -> Result<LoadTotals, LoadError> {
+    let (ended, voice) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)));
+    let client = |(spec, template): (LaneSpec, Template)| {
+        let rate = spec.rate_per_second;
+        (Rc::new(Client::new(spec, template, origin, Rc::clone(&ended), Rc::clone(&voice))), rate)
+    };
+    let clients = lanes.into_iter().map(client).collect();
+    let pacer = Pacer::new(clients, Rc::clone(&ended), Rc::clone(&voice), origin)?;
+    // A task like those of the connections, so that after a stall it waits in line behind what they have to say.
+    spawn_local(pacer.run(commands)).await.map_err(|_panic| LoadError::Died)?
+}
+
+fn prepare(spec: LaneSpec) -> Result<(LaneSpec, Template), LoadError> {
+    let lane = || spec.name.clone();
+    if Schedule::new(0, spec.rate_per_second, 0, 1).is_none() {
+        return Err(LoadError::Rate { lane: lane(), rate: spec.rate_per_second });
+    }
+    if spec.timeout_us <= 0 || spec.connect_timeout_us <= 0 {
+        return Err(LoadError::Timeout { lane: lane() });
+    }
+    let uri = spec
+        .path
+        .parse::<Uri>()
+        .ok()
+        .filter(|_| spec.path.starts_with('/'))
+        .ok_or_else(|| LoadError::Path { lane: lane(), path: spec.path.clone() })?;
+    let host = HeaderValue::from_str(&spec.host)
+        .map_err(|_invalid| LoadError::Host { lane: lane(), host: spec.host.clone() })?;
+    let template = Template::new(uri, host, spec.status, spec.body_contains.as_deref());
+    Ok((spec, template))
+}
+
+// Where it cannot be raised, running out of it is seen and said as it happens.
+fn raise_descriptor_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    if current.is_some_and(|current| current < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).ok();
+    }
+}

@@ -1,0 +1,180 @@
+//! The intervals of one lane that are still open, as a pure account: what fell due, what became of it, and when an
+//! interval is complete.
+//!
+//! A request belongs to the interval of its intended time, so a stall shows where it began. Samples stay a short
+//! list until an interval closes; only then is there a histogram, and it leaves at once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hdrhistogram::{CreationError, Histogram};
+
+use super::message::ClosedInterval;
+use crate::record::event::{LaneInterval, Micros, Outcome};
+
+/// The length of an interval in nanoseconds: 100 ms, the record's resolution.
+pub(super) const INTERVAL_NS: u64 = 100_000_000;
+
+/// The longest time that a histogram keeps, in microseconds: five minutes.
+const SAMPLE_MAX_US: u64 = 300_000_000;
+
+/// Significant digits of a histogram: an error of at most one in a thousand.
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+const NANOS_PER_MICRO: u64 = 1_000;
+
+/// A request's end, as it enters the account.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    /// When it was due, in nanoseconds of the generator's clock.
+    pub(super) intended_ns: u64,
+    /// What became of it.
+    pub(super) outcome: Outcome,
+    /// Response and service time in microseconds; nothing for a request that was never sent.
+    pub(super) times_us: Option<(u64, u64)>,
+    /// How far its send lay behind its intended moment.
+    pub(super) send_lag_us: u64,
+    /// Its answer said `Connection: close`.
+    pub(super) says_close: bool,
+}
+
+/// The account of one lane.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    lane: String,
+    // The number of the first open interval: interval k covers k × 100 ms to (k + 1) × 100 ms.
+    first: u64,
+    open: VecDeque<Tally>,
+    // Connections opened while no interval was open; the next one has them.
+    opened_before: u64,
+    total: BTreeMap<Outcome, u64>,
+    connections_opened: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    due: u64,
+    ended: u64,
+    by_outcome: BTreeMap<Outcome, u64>,
+    response_us: Vec<u64>,
+    service_us: Vec<u64>,
+    connections_opened: u64,
+    closed_politely: u64,
+    send_lag_max_us: u64,
+}
+
+impl Ledger {
+    /// The account of a lane that has not begun.
+    pub(super) fn new(lane: String) -> Self {
+        Self { lane, first: 0, open: VecDeque::new(), opened_before: 0, total: BTreeMap::new(), connections_opened: 0 }
+    }
+
+    /// The lane begins: its first interval is the one that `start_ns` lies in.
+    pub(super) fn begin(&mut self, start_ns: u64) {
+        self.first = start_ns / INTERVAL_NS;
+    }
+
+    /// A request has fallen due.
+    pub(super) fn due(&mut self, intended_ns: u64) {
+        self.tally(intended_ns).due += 1;
+    }
+
+    /// A request has ended.
+    pub(super) fn ended(&mut self, entry: Entry) {
+        *self.total.entry(entry.outcome).or_default() += 1;
+        let tally = self.tally(entry.intended_ns);
+        tally.ended += 1;
+        *tally.by_outcome.entry(entry.outcome).or_default() += 1;
+        if let Some((response_us, service_us)) = entry.times_us {
+            tally.response_us.push(response_us);
+            tally.service_us.push(service_us);
+        }
+        tally.closed_politely += u64::from(entry.says_close);
+        tally.send_lag_max_us = tally.send_lag_max_us.max(entry.send_lag_us);
+    }
+
+    /// A connection has been opened; it counts in the newest interval.
+    pub(super) fn connection_opened(&mut self) {
+        self.connections_opened += 1;
+        match self.open.back_mut() {
+            Some(tally) => tally.connections_opened += 1,
+            None => self.opened_before += 1,
+        }
+    }
+
+    /// The next interval that is complete: it lies before `now_ns`, everything that was due until then has been
+    /// entered, and its requests have ended.
+    pub(super) fn close_next(&mut self, now_ns: u64) -> Result<Option<ClosedInterval>, CreationError> {
+        let end_ns = (self.first + 1) * INTERVAL_NS;
+        let pending = self.open.front().is_some_and(|tally| tally.ended < tally.due);
+        if end_ns > now_ns || pending {
+            return Ok(None);
+        }
+        self.close_first(end_ns).map(Some)
+    }
+
+    /// The next of the last intervals, when nothing falls due any more and every request has ended: those that begin
+    /// before `end_ns`, the last one cut off there.
+    pub(super) fn finish_next(&mut self, end_ns: u64) -> Result<Option<ClosedInterval>, CreationError> {
+        if self.first * INTERVAL_NS >= end_ns && self.open.is_empty() {
+            return Ok(None);
+        }
+        self.close_first(end_ns.min((self.first + 1) * INTERVAL_NS)).map(Some)
+    }
+
+    /// All requests so far by what became of them, and the connections opened.
+    pub(super) fn totals(&self) -> (&BTreeMap<Outcome, u64>, u64) {
+        (&self.total, self.connections_opened)
+    }
+
+    fn tally(&mut self, intended_ns: u64) -> &mut Tally {
+        // A request cannot end in an interval that has closed, since that waits for it.
+        let place = usize::try_from((intended_ns / INTERVAL_NS).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        while self.open.len() <= place {
+            let connections_opened = std::mem::take(&mut self.opened_before);
+            self.open.push_back(Tally { connections_opened, ..Tally::default() });
+        }
+        &mut self.open[place]
+    }
+
+    fn close_first(&mut self, end_ns: u64) -> Result<ClosedInterval, CreationError> {
+        let start_ns = self.first * INTERVAL_NS;
+        let tally = self.open.pop_front().unwrap_or_else(|| Tally {
+            connections_opened: std::mem::take(&mut self.opened_before),
+            ..Tally::default()
+        });
+        self.first += 1;
+        Ok(ClosedInterval {
+            counts: LaneInterval {
+                lane: self.lane.clone(),
+                start_us: micros(start_ns),
+                length_us: micros(end_ns.saturating_sub(start_ns)),
+                by_outcome: tally.by_outcome,
+                connections_opened: tally.connections_opened,
+                closed_politely: tally.closed_politely,
+                send_lag_max_us: i64::try_from(tally.send_lag_max_us).unwrap_or(i64::MAX),
+            },
+            response: histogram(&tally.response_us)?,
+            service: histogram(&tally.service_us)?,
+        })
+    }
+}
+
+/// Nanoseconds of the generator's clock in the record's unit.
+pub(super) fn micros(nanos: u64) -> Micros {
+    i64::try_from(nanos / NANOS_PER_MICRO).unwrap_or(i64::MAX)
+}
+
+// As large as its samples need, since most are far below five minutes and every lane makes twenty a second.
+fn histogram(samples_us: &[u64]) -> Result<Histogram<u64>, CreationError> {
+    let clamped = |sample: &u64| (*sample).clamp(1, SAMPLE_MAX_US);
+    let highest = samples_us.iter().map(clamped).max().unwrap_or(1);
+    let mut histogram = Histogram::new_with_bounds(1, highest.max(2), SIGNIFICANT_DIGITS)?;
+    histogram.auto(true);
+    for sample in samples_us {
+        histogram.saturating_record(clamped(sample));
+    }
+    Ok(histogram)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! What a load generator says while it runs: closed intervals, and each request that was lost. It is the same
+//! whether the generator runs in this process or in an agent pod.
+
+use hdrhistogram::Histogram;
+
+use crate::record::event::{LaneInterval, LostRequest, Note};
+
+/// One thing that a load generator says. Times are microseconds of the generator's own clock, from its start.
+#[derive(Debug, Clone)]
+pub enum LoadMessage {
+    /// An interval of a lane in which every request has ended. Sent in order for each lane, also when nothing fell due.
+    Interval(Box<ClosedInterval>),
+    /// A request that was lost, as soon as that is known.
+    Lost(Box<LostRequest>),
+    /// Something that makes the measurement doubtful.
+    Note(Note),
+}
+
+/// An interval whose requests have all ended. Values are microseconds, from 1 µs to 5 minutes, three digits.
+#[derive(Debug, Clone)]
+pub struct ClosedInterval {
+    /// The counts.
+    pub counts: LaneInterval,
+    /// Response times, from the intended send time to the end of the answer; lost requests with the time they took.
+    pub response: Histogram<u64>,
+    /// Service times, from the first byte written (connecting, on a new connection) to the end of the answer.
+    pub service: Histogram<u64>,
+}
+
+impl LoadMessage {
+    /// Moves the message's times by so many microseconds, from the generator's clock onto another.
+    pub fn shift(&mut self, offset_us: i64) {
+        match self {
+            Self::Interval(interval) => interval.counts.start_us += offset_us,
+            Self::Lost(lost) => {
+                lost.intended_us += offset_us;
+                lost.sent_us += offset_us;
+                lost.ended_us += offset_us;
+            }
+            Self::Note(_) => {}
+        }
+    }
+}

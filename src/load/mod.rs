@@ -1,0 +1,35 @@
+//! The load core: open-loop lanes of HTTP requests, timed from their intended send time, each outcome kept apart.
+//!
+//! * [`lane`]: what is to be sent where.
+//! * [`message`]: what the generator says while it runs.
+//! * [`generator`]: the generator on its own thread: [`start`], begin, stop.
+//! * [`schedule`]: when each request is due, pure.
+//! * `pacer`, `timer`, `deadline`: sends what is due and ends what is over, to the microsecond.
+//! * `client`: one lane at work: its connections, its requests, and the account of each.
+//! * `connection`, `wire`, `pool`: connections that count their bytes, and the idle ones.
+//! * `exchange`, `body`: one request and its answer.
+//! * `classify`: what became of a request, from the evidence, pure.
+//! * `ledger`: the intervals that are still open, pure.
+//! * `voice`: what the lanes say, each kind of taint once.
+
+mod body;
+mod classify;
+mod client;
+mod connection;
+mod deadline;
+mod exchange;
+pub mod generator;
+pub mod lane;
+mod ledger;
+pub mod message;
+mod pacer;
+mod pool;
+pub mod schedule;
+mod timer;
+mod voice;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use generator::{LaneTotals, LoadError, LoadTotals, Running, start};

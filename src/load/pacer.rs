@@ -1,0 +1,207 @@
+//! Sends what is due, and closes the intervals that are complete: the one loop of a generator.
+//!
+//! It sleeps until the next moment at which anything is due, to the microsecond; each wake sends all that is due.
+
+use std::{rc::Rc, time::Duration};
+
+use tokio::{
+    sync::{Notify, oneshot},
+    task::yield_now,
+    time::Instant,
+};
+
+use super::{
+    client::Client,
+    generator::{LaneTotals, LoadError, LoadTotals},
+    ledger::INTERVAL_NS,
+    message::LoadMessage,
+    schedule::Schedule,
+    timer::Timer,
+    voice::Voice,
+};
+
+/// Requests sent in a row before others get their turn: after a stall a great many are due at once, and their
+/// answers must not wait for the last of them to be sent.
+const SENDS_IN_A_ROW: u32 = 64;
+
+/// A wake this late may have missed that connections were closed; the network is heard first, so that what closed
+/// before a request is not counted as a loss under it.
+const LATE_NS: u64 = 2_000_000;
+
+/// Beyond its timeout a request needs only to be noticed.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// The moments at which a generator begins and stops. A sender that is dropped means stop.
+pub(super) struct Commands {
+    /// The lanes begin.
+    pub(super) begin: oneshot::Receiver<()>,
+    /// No new request falls due.
+    pub(super) stop: oneshot::Receiver<()>,
+}
+
+/// The loop's parts.
+pub(super) struct Pacer {
+    clients: Vec<Rc<Client>>,
+    rates: Vec<f64>,
+    ended: Rc<Notify>,
+    voice: Rc<Voice>,
+    timer: Timer,
+    origin: Instant,
+}
+
+struct Lane {
+    client: Rc<Client>,
+    schedule: Schedule,
+    next: u64,
+}
+
+impl Lane {
+    fn next_due_ns(&self) -> u64 {
+        self.schedule.due_ns(self.next)
+    }
+}
+
+impl Pacer {
+    /// A pacer of `clients`, each with its rate. Call it inside the runtime.
+    pub(super) fn new(
+        clients: Vec<(Rc<Client>, f64)>,
+        ended: Rc<Notify>,
+        voice: Rc<Voice>,
+        origin: Instant,
+    ) -> Result<Self, LoadError> {
+        let timer = Timer::new(origin).map_err(LoadError::Timer)?;
+        let (clients, rates) = clients.into_iter().unzip();
+        Ok(Self { clients, rates, ended, voice, timer, origin })
+    }
+
+    /// Runs until it is told to stop and the last request has ended.
+    pub(super) async fn run(self, commands: Commands) -> Result<LoadTotals, LoadError> {
+        self.clients.iter().for_each(Client::warm_up);
+        let Commands { begin, mut stop } = commands;
+        let begun = tokio::select! {
+            biased;
+            _ = &mut stop => false,
+            begun = begin => begun.is_ok(),
+        };
+        if begun {
+            // Intervals are whole from the first one on.
+            let start_ns = (self.now_ns() / INTERVAL_NS + 1) * INTERVAL_NS;
+            let mut lanes = self.lanes(start_ns)?;
+            self.pace(&mut lanes, stop).await?;
+            let end_ns = self.now_ns().max(start_ns);
+            self.send_due(&mut lanes, end_ns).await;
+            self.drain().await?;
+            self.finish(end_ns)?;
+        }
+        Ok(LoadTotals { lanes: self.clients.iter().map(|client| totals(client)).collect() })
+    }
+
+    fn lanes(&self, start_ns: u64) -> Result<Vec<Lane>, LoadError> {
+        let lanes = self.clients.iter().zip(&self.rates).enumerate();
+        lanes
+            .map(|(index, (client, &rate))| {
+                client.begin(start_ns);
+                let schedule = Schedule::new(start_ns, rate, index, self.clients.len())
+                    .ok_or_else(|| LoadError::Rate { lane: client.name().to_owned(), rate })?;
+                Ok(Lane { client: Rc::clone(client), schedule, next: 0 })
+            })
+            .collect()
+    }
+
+    async fn pace(&self, lanes: &mut [Lane], mut stop: oneshot::Receiver<()>) -> Result<(), LoadError> {
+        loop {
+            let now_ns = self.now_ns();
+            self.send_due(lanes, now_ns).await;
+            self.pass_deadlines(now_ns);
+            self.close_intervals(now_ns)?;
+            let interval_end_ns = (now_ns / INTERVAL_NS + 1) * INTERVAL_NS;
+            let next_due_ns = lanes.iter().map(Lane::next_due_ns).min().unwrap_or(u64::MAX);
+            let next_ns = interval_end_ns.min(next_due_ns).min(self.next_deadline_ns());
+            tokio::select! {
+                biased;
+                _ = &mut stop => return Ok(()),
+                woken = self.timer.until(next_ns) => woken.map_err(LoadError::Timer)?,
+            }
+            if self.now_ns() > next_ns + LATE_NS {
+                yield_now().await;
+            }
+        }
+    }
+
+    async fn send_due(&self, lanes: &mut [Lane], now_ns: u64) {
+        let mut sent = 0;
+        // The lane that is furthest behind goes first.
+        while let Some(lane) = lanes.iter_mut().min_by_key(|lane| lane.next_due_ns()) {
+            let due_ns = lane.next_due_ns();
+            if due_ns > now_ns {
+                return;
+            }
+            lane.client.send(due_ns);
+            lane.next += 1;
+            sent += 1;
+            if sent % SENDS_IN_A_ROW == 0 {
+                yield_now().await;
+            }
+        }
+    }
+
+    fn close_intervals(&self, now_ns: u64) -> Result<(), LoadError> {
+        for client in &self.clients {
+            let mut ledger = client.ledger().borrow_mut();
+            while let Some(interval) = ledger.close_next(now_ns)? {
+                self.voice.say(LoadMessage::Interval(Box::new(interval)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn drain(&self) -> Result<(), LoadError> {
+        let open = || self.clients.iter().map(|client| client.open()).sum::<usize>();
+        let longest = self.clients.iter().map(|client| client.timeout()).max().unwrap_or_default();
+        let give_up_ns = self.now_ns() + nanos(longest + DRAIN_MARGIN);
+        while open() > 0 {
+            let now_ns = self.now_ns();
+            if now_ns >= give_up_ns {
+                return Err(LoadError::Stuck { open: open() });
+            }
+            self.pass_deadlines(now_ns);
+            tokio::select! {
+                () = self.ended.notified() => {}
+                woken = self.timer.until(give_up_ns.min(self.next_deadline_ns())) => woken.map_err(LoadError::Timer)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_deadlines(&self, now_ns: u64) {
+        self.clients.iter().for_each(|client| client.pass_deadlines(now_ns));
+    }
+
+    fn next_deadline_ns(&self) -> u64 {
+        self.clients.iter().filter_map(|client| client.next_deadline_ns()).min().unwrap_or(u64::MAX)
+    }
+
+    fn finish(&self, end_ns: u64) -> Result<(), LoadError> {
+        for client in &self.clients {
+            let mut ledger = client.ledger().borrow_mut();
+            while let Some(interval) = ledger.finish_next(end_ns)? {
+                self.voice.say(LoadMessage::Interval(Box::new(interval)));
+            }
+        }
+        Ok(())
+    }
+
+    fn now_ns(&self) -> u64 {
+        nanos(self.origin.elapsed())
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn totals(client: &Client) -> LaneTotals {
+    let ledger = client.ledger().borrow();
+    let (by_outcome, connections_opened) = ledger.totals();
+    LaneTotals { lane: client.name().to_owned(), by_outcome: by_outcome.clone(), connections_opened }
+}

@@ -1,0 +1,144 @@
+//! The generator against real sockets: servers with one scripted fault each, and what the account must say.
+
+mod faults;
+mod flow;
+mod server;
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::timeout,
+};
+
+use super::{
+    LoadTotals, Running,
+    lane::LaneSpec,
+    message::{ClosedInterval, LoadMessage},
+    start,
+};
+use crate::{
+    experiment::schema::Connections,
+    record::event::{LostRequest, Note, Outcome},
+};
+
+/// Far more than any test needs: it only ends a test that would hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A timeout that no machine is too slow for.
+const AMPLE_US: i64 = 20_000_000;
+
+fn lane(name: &str, address: SocketAddr, connections: Connections) -> LaneSpec {
+    LaneSpec {
+        name: name.to_owned(),
+        address,
+        host: "shop.test".to_owned(),
+        path: "/cart?id=7".to_owned(),
+        rate_per_second: 100.0,
+        connections,
+        connect_timeout_us: AMPLE_US,
+        timeout_us: AMPLE_US,
+        status: 200,
+        body_contains: Some("evenkeel".to_owned()),
+    }
+}
+
+/// All that a generator said, and its totals.
+struct Heard {
+    intervals: Vec<ClosedInterval>,
+    lost: Vec<LostRequest>,
+    notes: Vec<Note>,
+    totals: LoadTotals,
+}
+
+impl Heard {
+    fn by_outcome(&self, lane: &str) -> BTreeMap<Outcome, u64> {
+        let mut sum = BTreeMap::new();
+        for interval in self.intervals.iter().filter(|interval| interval.counts.lane == lane) {
+            for (&outcome, &count) in &interval.counts.by_outcome {
+                *sum.entry(outcome).or_default() += count;
+            }
+        }
+        sum
+    }
+
+    fn count(&self, outcome: Outcome) -> u64 {
+        self.intervals.iter().filter_map(|interval| interval.counts.by_outcome.get(&outcome)).sum()
+    }
+
+    /// Requests that were sent. A machine that starves the generator makes it withhold some, which is right and no
+    /// failure of a test.
+    fn sent(&self) -> u64 {
+        self.intervals.iter().map(due).sum::<u64>() - self.count(Outcome::NotSent)
+    }
+}
+
+fn due(interval: &ClosedInterval) -> u64 {
+    interval.counts.by_outcome.values().sum()
+}
+
+/// Runs the lanes until at least `requests` have been sent and have ended, and stops them.
+async fn run(lanes: Vec<LaneSpec>, requests: u64) -> Heard {
+    run_until(lanes, |heard| heard.sent() >= requests).await
+}
+
+/// Runs the lanes until it is enough, and stops them.
+async fn run_until(lanes: Vec<LaneSpec>, is_enough: impl Fn(&Heard) -> bool) -> Heard {
+    let (messages, mut inbox) = unbounded_channel();
+    let mut running = start(lanes, messages).expect("lanes that can run");
+    running.begin().expect("the first begin");
+    let mut heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+    let enough = async {
+        while !is_enough(&heard) {
+            take(&mut heard, inbox.recv().await.expect("a generator that runs"));
+        }
+    };
+    timeout(PATIENCE, enough).await.expect("requests end");
+    finish(running, inbox, heard).await
+}
+
+async fn finish(running: Running, mut inbox: UnboundedReceiver<LoadMessage>, mut heard: Heard) -> Heard {
+    heard.totals = timeout(PATIENCE, running.stop()).await.expect("the generator ends").expect("an account");
+    while let Some(message) = inbox.recv().await {
+        take(&mut heard, message);
+    }
+    heard
+}
+
+fn take(heard: &mut Heard, message: LoadMessage) {
+    match message {
+        LoadMessage::Interval(interval) => heard.intervals.push(*interval),
+        LoadMessage::Lost(lost) => heard.lost.push(*lost),
+        LoadMessage::Note(note) => heard.notes.push(note),
+    }
+}
+
+/// The account agrees with itself: nothing is lost from it, and nothing is in it twice.
+fn assert_consistent(heard: &Heard) {
+    for lane in &heard.totals.lanes {
+        assert_eq!(heard.by_outcome(&lane.lane), lane.by_outcome, "intervals and totals of lane {}", lane.lane);
+        let of_lane = || heard.intervals.iter().filter(|interval| interval.counts.lane == lane.lane);
+        let starts: Vec<i64> = of_lane().map(|interval| interval.counts.start_us).collect();
+        let steps = starts.windows(2).all(|pair| pair[1] - pair[0] == 100_000);
+        assert!(steps, "intervals of lane {} follow each other: {starts:?}", lane.lane);
+        let opened: u64 = of_lane().map(|interval| interval.counts.connections_opened).sum();
+        assert_eq!(opened, lane.connections_opened, "connections of lane {}", lane.lane);
+    }
+    for interval in &heard.intervals {
+        let not_sent = interval.counts.by_outcome.get(&Outcome::NotSent).unwrap_or(&0);
+        assert_eq!(interval.response.len(), due(interval) - not_sent, "response samples");
+        assert_eq!(interval.service.len(), due(interval) - not_sent, "service samples");
+    }
+    let lost: u64 = heard
+        .totals
+        .lanes
+        .iter()
+        .flat_map(|lane| &lane.by_outcome)
+        .filter(|(outcome, _)| outcome.is_lost())
+        .map(|(_, count)| count)
+        .sum();
+    assert_eq!(heard.lost.len() as u64, lost, "each lost request is told once");
+    for lost in &heard.lost {
+        assert!(lost.intended_us <= lost.sent_us && lost.sent_us <= lost.ended_us, "{lost:?}");
+    }
+}

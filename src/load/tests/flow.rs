@@ -1,0 +1,168 @@
+//! The flow of a lane over time: connections kept, replaced and left, and a stall seen as its clients would see it.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::{
+    sync::mpsc::unbounded_channel,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Heard, PATIENCE, assert_consistent, finish, lane, run,
+    server::{Act, GOOD, Server, closed_port},
+    take,
+};
+use crate::{
+    experiment::schema::Connections,
+    load::{LoadError, LoadTotals, lane::LaneSpec, start},
+    record::event::{LaneInterval, Outcome},
+};
+
+/// A send lag that says the machine is too busy to tell.
+const LAG_OF_A_STARVED_MACHINE_US: i64 = 50_000;
+
+const POLITE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\nConnection: keep-alive, Close\r\n\r\nevenkeel";
+
+#[tokio::test]
+async fn a_lane_that_reuses_connections_opens_only_those_it_keeps() {
+    let server = Server::start(&[Act::Say(GOOD)]).await;
+    let spec = LaneSpec { rate_per_second: 50.0, ..lane("main", server.address, Connections::Reused(3)) };
+    let heard = run(vec![spec], 20).await;
+    assert_consistent(&heard);
+    assert_eq!(heard.count(Outcome::Ok), heard.sent());
+    // A machine that stalls makes a further connection necessary now and then.
+    let opened = heard.totals.lanes[0].connections_opened;
+    assert!((3..=3 + heard.sent() / 2).contains(&opened), "{opened} connections");
+}
+
+#[tokio::test]
+async fn an_orderly_goodbye_is_counted_and_loses_nothing() {
+    let server = Server::start(&[Act::SayAndClose(POLITE)]).await;
+    let heard = run(vec![lane("main", server.address, Connections::Reused(4))], 60).await;
+    assert_consistent(&heard);
+    assert_eq!(heard.count(Outcome::Ok), heard.sent(), "{:?}", heard.lost.first());
+    let polite: u64 = heard.intervals.iter().map(|interval| interval.counts.closed_politely).sum();
+    assert_eq!(polite, heard.sent());
+}
+
+/// What has been seen closed before a request takes it is no loss; only the moments between are a race.
+#[tokio::test]
+async fn a_connection_that_is_closed_while_idle_is_replaced() {
+    for answer in [GOOD, "HTTP/1.0 200 OK\r\ncontent-length: 8\r\n\r\nevenkeel"] {
+        let server = Server::start(Box::leak(Box::new([Act::SayAndClose(answer)]))).await;
+        let heard = run(vec![lane("main", server.address, Connections::Reused(4))], 60).await;
+        assert_consistent(&heard);
+        let (ok, raced) = (heard.count(Outcome::Ok), heard.count(Outcome::ReusedConnectionClosed));
+        assert_eq!(ok + raced, heard.sent(), "{:?}", heard.lost.first());
+        assert!(ok > heard.sent() / 2, "{ok} of {}: {:?}", heard.sent(), heard.lost.first());
+    }
+}
+
+#[tokio::test]
+async fn lanes_keep_their_accounts_apart() {
+    let (good, bad) = (Server::start(&[Act::Say(GOOD)]).await, closed_port().await);
+    let lanes = vec![lane("good", good.address, Connections::Reused(2)), lane("bad", bad, Connections::New)];
+    let heard = run(lanes, 100).await;
+    assert_consistent(&heard);
+    assert_eq!(heard.by_outcome("good").into_keys().collect::<Vec<_>>(), [Outcome::Ok]);
+    assert_eq!(heard.by_outcome("bad").into_keys().collect::<Vec<_>>(), [Outcome::Refused]);
+    assert!(heard.lost.iter().all(|lost| lost.lane == "bad"));
+}
+
+/// What fell due is rate × time, whatever became of it.
+#[tokio::test]
+async fn a_stall_neither_slows_the_plan_nor_hides_in_the_percentiles() {
+    const RATE: f64 = 200.0;
+    const STALL: Duration = Duration::from_secs(1);
+    let server = Server::start(&[Act::Say(GOOD)]).await;
+    let spec = LaneSpec { rate_per_second: RATE, ..lane("main", server.address, Connections::Reused(1)) };
+    let (messages, mut inbox) = unbounded_channel();
+    let mut running = start(vec![spec], messages).expect("a lane that can run");
+    running.begin().expect("the first begin");
+    let origin = running.origin();
+    let mut heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+    let before = async {
+        while heard.intervals.len() < 5 {
+            take(&mut heard, inbox.recv().await.expect("a generator that runs"));
+        }
+    };
+    timeout(PATIENCE, before).await.expect("intervals close");
+    server.set_stalled(true);
+    let stalled_from = Instant::now();
+    tokio::time::sleep(STALL).await;
+    server.set_stalled(false);
+    let stalled_for = stalled_from.elapsed();
+    let heard = finish(running, inbox, heard).await;
+    assert_consistent(&heard);
+    assert_eq!(heard.count(Outcome::Ok), heard.sent(), "{:?}", heard.lost.first());
+
+    // Of a stall of length D, the requests that waited longer than D/2 are those due in its first half.
+    let half_us = stalled_for.as_micros() as f64 / 2.0;
+    let expected = RATE * half_us / 1e6;
+    let slow: u64 = heard.intervals.iter().map(|interval| slower_than(&interval.response, half_us)).sum();
+    let share = slow as f64 / expected;
+    assert!(share >= 0.8, "{slow} slow requests where {expected} fell due");
+
+    // The twin: what ended before the stall is untouched by it, where the machine itself did not stall.
+    let stall_begins_us = stalled_from.duration_since(origin).as_micros() as f64;
+    let untouched = |counts: &LaneInterval| {
+        ((counts.start_us + counts.length_us) as f64) < stall_begins_us - half_us / 4.0
+            && counts.send_lag_max_us < LAG_OF_A_STARVED_MACHINE_US
+    };
+    for interval in heard.intervals.iter().filter(|interval| untouched(&interval.counts)) {
+        assert_eq!(slower_than(&interval.response, half_us), 0, "before the stall, at {}", interval.counts.start_us);
+    }
+}
+
+fn slower_than(histogram: &Histogram<u64>, limit_us: f64) -> u64 {
+    histogram
+        .iter_recorded()
+        .filter(|step| step.value_iterated_to() as f64 > limit_us)
+        .map(|step| step.count_since_last_iteration())
+        .sum()
+}
+
+#[tokio::test]
+async fn intervals_are_told_also_when_nothing_falls_due() {
+    let server = Server::start(&[Act::Say(GOOD)]).await;
+    let spec = LaneSpec { rate_per_second: 2.0, ..lane("main", server.address, Connections::New) };
+    let heard = run(vec![spec], 2).await;
+    assert_consistent(&heard);
+    assert!(heard.intervals.iter().any(|interval| interval.response.is_empty()));
+}
+
+#[tokio::test]
+async fn a_generator_that_never_began_has_an_empty_account() {
+    let (messages, mut inbox) = unbounded_channel();
+    let address = closed_port().await;
+    let running = start(vec![lane("main", address, Connections::Reused(2))], messages).expect("a lane");
+    let totals = timeout(PATIENCE, running.stop()).await.expect("it ends").expect("an account");
+    assert!(totals.lanes[0].by_outcome.is_empty());
+    assert!(inbox.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn lanes_that_cannot_run_are_refused_with_their_name() {
+    let address = closed_port().await;
+    let valid = || lane("main", address, Connections::New);
+    for (spec, wanted) in [
+        (LaneSpec { rate_per_second: 0.0, ..valid() }, "0 requests per second"),
+        (LaneSpec { path: "cart".to_owned(), ..valid() }, "`cart`"),
+        (LaneSpec { path: "/a b".to_owned(), ..valid() }, "`/a b`"),
+        (LaneSpec { host: "a\nb".to_owned(), ..valid() }, "Host header"),
+        (LaneSpec { timeout_us: 0, ..valid() }, "timeout"),
+    ] {
+        let error = start(vec![spec], unbounded_channel().0).expect_err("a lane that cannot run");
+        let words = error.to_string();
+        assert!(words.contains("lane `main`") && words.contains(wanted), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_load_is_begun_only_once() {
+    let mut running = start(vec![], unbounded_channel().0).expect("no lanes");
+    running.begin().expect("the first begin");
+    assert!(matches!(running.begin(), Err(LoadError::BegunBefore)));
+    assert_eq!(timeout(PATIENCE, running.stop()).await.expect("it ends").expect("an account"), LoadTotals::default());
+}

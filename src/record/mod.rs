@@ -1,0 +1,27 @@
+//! The record of a run: what was seen, kept so that it can be judged again.
+//!
+//! * [`event`]: one versioned enum of everything that is recorded.
+//! * [`clock`]: the one clock, and the way onto the timeline.
+//! * [`error`]: what can go wrong with a record on disk.
+//! * [`samples`]: a histogram as it is kept in memory, and its form in `load.hlog`.
+//! * [`writer`]: the run directory, written while the run goes on.
+//! * [`reader`]: the run directory, read back as a [`Record`].
+
+pub mod clock;
+pub mod error;
+pub mod event;
+pub mod reader;
+pub mod samples;
+pub mod writer;
+
+pub use reader::{Record, RecordedInterval};
+
+/// What is to be done, and by which file: the experiment and its plan.
+pub const PLAN_FILE: &str = "plan.json";
+/// The events, a line of JSON each.
+pub const EVENTS_FILE: &str = "events.jsonl";
+/// The histograms of each lane and interval, as an `HdrHistogram` interval log V2.
+pub const LOAD_FILE: &str = "load.hlog";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! The run directory, read back. The files are not trusted: sizes, times and counts have bounds, an unknown format is
+//! refused by its number, and what a crash has cut off at the end is left out and said so.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
+
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use serde::Deserialize;
+
+use super::{
+    EVENTS_FILE, LOAD_FILE, PLAN_FILE,
+    error::RecordError,
+    event::{Event, FORMAT, Micros, Outcome, What},
+    samples::Samples,
+    writer::{log_tag, log_time},
+};
+use crate::experiment::schema::Experiment;
+
+/// The largest file of a record: an hour at 20,000 requests a second stays far below.
+const FILE_MAX: u64 = 1 << 30;
+/// The largest plan.
+const PLAN_MAX: u64 = 64 << 20;
+/// The longest line: an event holds a few names and a message, a histogram at most 160 KB of counters.
+const LINE_MAX: u64 = 1 << 20;
+/// The most lines of a file.
+const LINES_MAX: usize = 5_000_000;
+/// The furthest time from the beginning of a run: ten years.
+const TIME_MAX_US: Micros = 10 * 366 * 86_400 * 1_000_000;
+/// The most requests of one lane in one interval.
+const COUNT_MAX: u64 = 1 << 32;
+
+/// A run as it was recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The experiment that ran.
+    pub experiment: Experiment,
+    /// Its plan, as `plan` printed it.
+    pub plan: serde_json::Value,
+    /// All events by time; those of one moment in the order in which they were written.
+    pub events: Vec<Event>,
+    /// The intervals of all lanes with their histograms, by time. Their counts are in `events`.
+    pub intervals: Vec<RecordedInterval>,
+    /// What is missing from the files, one sentence each. Empty for a record that is whole.
+    pub damage: Vec<String>,
+}
+
+/// The response times of a lane's requests that fell due in one interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedInterval {
+    /// The lane.
+    pub lane: String,
+    /// Start of the interval on the run's clock.
+    pub start_us: Micros,
+    /// Its length.
+    pub length_us: i64,
+    /// From the intended send time to the end of the answer.
+    pub response: Samples,
+    /// From the first byte written, or connecting, to the end of the answer.
+    pub service: Samples,
+}
+
+/// Reads a run directory.
+pub fn read(dir: &Path) -> Result<Record, RecordError> {
+    let (experiment, plan) = read_plan(&dir.join(PLAN_FILE))?;
+    let mut damage = Vec::new();
+    let mut events = read_events(&dir.join(EVENTS_FILE), &mut damage)?;
+    let mut histograms = read_load(&dir.join(LOAD_FILE), &mut damage)?;
+    let mut intervals = Vec::new();
+    let mut missing = 0_usize;
+    for event in &events {
+        let What::Load(counts) = &event.what else { continue };
+        let key = (log_tag(&counts.lane), log_time(counts.start_us).as_millis());
+        let found = histograms.get_mut(&key).and_then(VecDeque::pop_front);
+        // An interval in which nothing fell due, or nothing was sent, has no histogram.
+        missing += usize::from(
+            found.is_none() && counts.by_outcome.iter().any(|(kind, n)| *n > 0 && *kind != Outcome::NotSent),
+        );
+        let (response, service) = found.unwrap_or_default();
+        intervals.push(RecordedInterval {
+            lane: counts.lane.clone(),
+            start_us: counts.start_us,
+            length_us: counts.length_us,
+            response,
+            service,
+        });
+    }
+    if missing > 0 {
+        damage.push(format!("{LOAD_FILE} lacks the histograms of {missing} intervals"));
+    }
+    events.sort_by_key(|event| event.at_us);
+    intervals.sort_by_key(|interval| interval.start_us);
+    Ok(Record { experiment, plan, events, intervals, damage })
+}
+
+#[derive(Deserialize)]
+struct PlanFile {
+    experiment: Experiment,
+    #[serde(default)]
+    plan: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    format: u64,
+}
+
+fn read_plan(path: &Path) -> Result<(Experiment, serde_json::Value), RecordError> {
+    let mut bytes = Vec::new();
+    open(path)?.take(PLAN_MAX + 1).read_to_end(&mut bytes).map_err(|source| unreadable(path, source))?;
+    if bytes.len() as u64 > PLAN_MAX {
+        return Err(RecordError::TooLarge { path: path.to_owned(), limit: PLAN_MAX });
+    }
+    let malformed = |error: &serde_json::Error| malformed(path, error.line(), error.to_string());
+    // The version first: another version may have another shape.
+    let version: Versioned = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+    supported(path, version.format)?;
+    let content: PlanFile = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+    Ok((content.experiment, content.plan))
+}
+
+fn read_events(path: &Path, damage: &mut Vec<String>) -> Result<Vec<Event>, RecordError> {
+    let mut events = Vec::new();
+    let mut cut = false;
+    each_line(path, |number, line, whole| {
+        let event: Event = match serde_json::from_slice(line) {
+            Ok(event) => event,
+            Err(_) if !whole => {
+                cut = true;
+                return Ok(());
+            }
+            Err(error) => {
+                // The first line carries the version, and a newer one may have fields of another shape.
+                if let Ok(version) = serde_json::from_slice::<Versioned>(line) {
+                    supported(path, version.format)?;
+                }
+                return Err(malformed(path, number, error.to_string()));
+            }
+        };
+        if let What::Started(started) = &event.what {
+            supported(path, u64::from(started.format))?;
+        }
+        plausible(&event).map_err(|problem| malformed(path, number, problem))?;
+        events.push(event);
+        Ok(())
+    })?;
+    if cut {
+        damage.push(format!("the last line of {EVENTS_FILE} is cut off"));
+    }
+    Ok(events)
+}
+
+/// The pairs of histograms of a lane's tag and a start in milliseconds, in their order.
+type Histograms = HashMap<(String, u128), VecDeque<(Samples, Samples)>>;
+
+fn read_load(path: &Path, damage: &mut Vec<String>) -> Result<Histograms, RecordError> {
+    let mut histograms = Histograms::new();
+    // A response waits for the service times, which are always the next line.
+    let mut waiting: Option<((String, u128), Samples)> = None;
+    let mut cut = false;
+    each_line(path, |number, line, whole| {
+        if !whole {
+            cut = true;
+            return Ok(());
+        }
+        let entry = match IntervalLogIterator::new(line).next() {
+            Some(Ok(LogEntry::Interval(entry))) => entry,
+            Some(Ok(_)) | None => return Ok(()),
+            Some(Err(_)) => return Err(malformed(path, number, "not a line of an interval log".to_owned())),
+        };
+        let problem = |problem: String| malformed(path, number, problem);
+        let tag = entry.tag().map(|tag| tag.as_str().to_owned()).unwrap_or_default();
+        let samples = Samples::from_log(entry.encoded_histogram()).map_err(problem)?;
+        match waiting.take() {
+            None => waiting = Some(((tag, entry.start_timestamp().as_millis()), samples)),
+            Some((key, response)) if tag == format!("{}.service", key.0) => {
+                histograms.entry(key).or_default().push_back((response, samples));
+            }
+            Some((key, _)) => {
+                return Err(problem(format!("service times of lane {} are missing before this line", key.0)));
+            }
+        }
+        Ok(())
+    })?;
+    if cut || waiting.is_some() {
+        damage.push(format!("the last line of {LOAD_FILE} is cut off"));
+    }
+    Ok(histograms)
+}
+
+/// Hands out each line with its number and whether it ends as a line does.
+fn each_line(
+    path: &Path,
+    mut take: impl FnMut(usize, &[u8], bool) -> Result<(), RecordError>,
+) -> Result<(), RecordError> {
+    let mut file = BufReader::new(open(path)?);
+    let mut line = Vec::new();
+    let mut total = 0_u64;
+    for number in 1..=LINES_MAX {
+        line.clear();
+        (&mut file).take(LINE_MAX).read_until(b'\n', &mut line).map_err(|source| unreadable(path, source))?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        total += line.len() as u64;
+        if total > FILE_MAX {
+            return Err(RecordError::TooLarge { path: path.to_owned(), limit: FILE_MAX });
+        }
+        if line.len() as u64 == LINE_MAX {
+            return Err(malformed(path, number, format!("longer than {LINE_MAX} bytes")));
+        }
+        take(number, &line, line.ends_with(b"\n"))?;
+    }
+    Err(RecordError::TooLarge { path: path.to_owned(), limit: FILE_MAX })
+}
+
+/// Times and counts that a run can have: sums and differences of them cannot overflow.
+fn plausible(event: &Event) -> Result<(), String> {
+    let times = |times: &[i64]| match times.iter().find(|time| time.unsigned_abs() > TIME_MAX_US.unsigned_abs()) {
+        Some(time) => Err(format!("{time} µs is no time of a run")),
+        None => Ok(()),
+    };
+    times(&[event.at_us])?;
+    match &event.what {
+        What::Lost(lost) => times(&[lost.intended_us, lost.sent_us, lost.ended_us, lost.connection_age_us]),
+        What::Load(counts) => {
+            times(&[counts.start_us, counts.length_us, counts.send_lag_max_us])?;
+            match counts.by_outcome.values().find(|count| **count > COUNT_MAX) {
+                Some(count) => Err(format!("{count} requests in one interval")),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn supported(path: &Path, format: u64) -> Result<(), RecordError> {
+    if format == u64::from(FORMAT) {
+        return Ok(());
+    }
+    Err(RecordError::Format { path: path.to_owned(), found: format })
+}
+
+fn open(path: &Path) -> Result<File, RecordError> {
+    File::open(path).map_err(|source| RecordError::Io { doing: "open", path: path.to_owned(), source })
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> RecordError {
+    RecordError::Io { doing: "read", path: path.to_owned(), source }
+}
+
+fn malformed(path: &Path, line: usize, problem: String) -> RecordError {
+    RecordError::Malformed { path: path.to_owned(), line, problem }
+}

@@ -1,0 +1,220 @@
+//! Conducts one run: set-up, phases, undo, and whatever cuts them short, all on one timeline.
+//!
+//! Everything that is started here is stopped here, on every way out; what was undone and what was not is the last
+//! thing that is recorded.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    RunError,
+    recorder::Recorder,
+    signals::Signals,
+    traffic::{AgentPlace, Traffic},
+};
+use crate::{
+    cluster::{self, Cluster},
+    experiment::schema::{Experiment, Phase, Vantage},
+    fault::{
+        self, Abort, Stage,
+        undo::{Undo, UndoStack},
+    },
+    load::message::LoadMessage,
+    observe,
+    plan::{self, Plan},
+    record::{
+        clock::{Clock, Sink},
+        event::{EndReason, Ended, FORMAT, Note, NoteKind, Started, What},
+        writer::Writer,
+    },
+    report::live::Live,
+};
+
+/// So long without a loss, and the load has found the service steady.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// What a run needs to know.
+pub struct Order<'a> {
+    /// The checked experiment.
+    pub experiment: &'a Experiment,
+    /// The plan made of it on this cluster.
+    pub plan: &'a Plan,
+    /// Where it happens.
+    pub cluster: &'a Cluster,
+    /// The image of the load agent.
+    pub agent_image: &'a str,
+    /// The folder of the record; made by the writer.
+    pub folder: &'a Path,
+    /// Ctrl-C and SIGTERM.
+    pub signals: &'a Signals,
+}
+
+/// How a run ended, for the exit code; what it showed is in the record.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// How it came to its end.
+    pub reason: EndReason,
+    /// All that was done has been undone.
+    pub undo_complete: bool,
+    /// Why it was cut short.
+    pub error: Option<RunError>,
+}
+
+/// Runs an experiment whose plan has been checked. What was done has been undone when this returns, as far as it could
+/// be, and the record is on disk.
+pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> {
+    let clock = Clock::start();
+    let (sink, events) = Sink::new(clock);
+    let (messages, load) = mpsc::unbounded_channel();
+    let plan = serde_json::to_value(order.plan).map_err(RunError::Plan)?;
+    let writer = Writer::create(order.folder, order.experiment, &plan)?;
+    let (failed, mut recorder_failed) = mpsc::channel(1);
+    let (heard, losses) = watch::channel(());
+    let recorder = Recorder::start(clock, writer, live, events, load, heard, failed);
+    sink.record(What::Started(Started {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        experiment: order.experiment.metadata.name.clone(),
+        on: order.cluster.on.to_string(),
+        server_version: order.cluster.server_version.clone(),
+        wall_clock: jiff::Timestamp::now().to_string(),
+    }));
+
+    let (stop, abort) = Abort::new();
+    let given = &order.experiment.spec.given;
+    let stage = Stage {
+        client: order.cluster.client.clone(),
+        namespace: given.namespace.clone(),
+        namespace_is_ours: !given.apply.is_empty(),
+        sink: sink.clone(),
+        undo: Arc::new(UndoStack::new(order.cluster.client.clone(), sink.clone())),
+        abort,
+    };
+    let mut run = Run { order, stage, losses, traffic: None };
+    let watches = observe::watch(order.cluster, &given.namespace, sink.clone());
+    let drive = async {
+        watches.synced().await?;
+        Box::pin(run.drive(&messages)).await
+    };
+    let stopped = async {
+        tokio::select! {
+            () = order.signals.asked(1) => {}
+            // The recorder's own error is told when it is finished below.
+            _ = recorder_failed.recv() => {}
+        }
+        stop.abort();
+        std::future::pending::<()>().await;
+    };
+    let driven = tokio::select! {
+        driven = drive => driven,
+        () = stopped => unreachable!("it only triggers the abort"),
+    };
+
+    let traffic = match run.traffic.take() {
+        Some(traffic) => traffic.stop().await,
+        None => Ok(()),
+    };
+    drop(messages);
+    note(&sink, NoteKind::Info, "load has ended; cleaning up".to_owned());
+    let undo = run.stage.undo.undo_all().await;
+    watches.stop().await;
+    let (reason, error) = ending(driven.and(traffic), order.signals);
+    if let Some(error) = &error {
+        note(&sink, NoteKind::Error, crate::failure::chain(error));
+    }
+    sink.record(What::Ended(Ended { reason, undo_complete: undo.complete }));
+    drop((run, sink));
+    let written = recorder.finish().await;
+    Ok(RunEnd { reason, undo_complete: undo.complete, error: error.or(written.err().map(RunError::from)) })
+}
+
+fn note(sink: &Sink, kind: NoteKind, text: String) {
+    sink.record(What::Note(Note { kind, text }));
+}
+
+fn ending(driven: Result<(), RunError>, signals: &Signals) -> (EndReason, Option<RunError>) {
+    match driven {
+        Ok(()) => (EndReason::Completed, None),
+        Err(_) if signals.stopped() => (EndReason::Interrupted, None),
+        Err(error @ RunError::Step(_)) => (EndReason::StepFailed, Some(error)),
+        Err(error) => (EndReason::SetupFailed, Some(error)),
+    }
+}
+
+/// A run while it is under way.
+struct Run<'a> {
+    order: &'a Order<'a>,
+    stage: Stage,
+    losses: watch::Receiver<()>,
+    traffic: Option<Traffic>,
+}
+
+impl Run<'_> {
+    /// Set-up, then the phases. What has to be stopped or undone stays in `self`.
+    async fn drive(&mut self, messages: &mpsc::UnboundedSender<LoadMessage>) -> Result<(), RunError> {
+        let abort = self.stage.abort.clone();
+        abort.or(self.set_up()).await??;
+        Box::pin(abort.or(self.start_load(messages))).await??;
+        self.settle().await?;
+        let (steps, phases) = (&self.order.experiment.spec.steps, self.order.experiment.spec.phases);
+        self.enter(Phase::Before);
+        self.pause(phases.before.duration()).await?;
+        self.enter(Phase::Fault);
+        fault::run_steps(steps, &self.stage).await?;
+        self.enter(Phase::Undo);
+        self.stage.undo.undo_cluster().await;
+        self.enter(Phase::After);
+        self.pause(phases.after.duration()).await
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.stage.sink.record(What::Phase { phase });
+    }
+
+    /// Waits until the service has answered every request for a while, but no longer than it may take to get ready:
+    /// ready pods need not listen yet, where no probe has asked them. A service that is not steady even then loses
+    /// requests in phase `before`, and the judge says so.
+    async fn settle(&mut self) -> Result<(), RunError> {
+        let quiet = async {
+            while tokio::time::timeout(SETTLED_AFTER, self.losses.changed()).await.is_ok_and(|heard| heard.is_ok()) {}
+        };
+        let bounded = tokio::time::timeout(self.order.experiment.spec.given.within.duration(), quiet);
+        // Either way the run goes on.
+        _ = self.stage.abort.or(bounded).await?;
+        Ok(())
+    }
+
+    async fn pause(&self, length: Duration) -> Result<(), RunError> {
+        Ok(self.stage.abort.sleep(length).await?)
+    }
+
+    async fn set_up(&self) -> Result<(), RunError> {
+        let (client, given) = (&self.stage.client, &self.order.experiment.spec.given);
+        if self.stage.namespace_is_ours {
+            self.stage.undo.register(Undo::RemoveNamespace { name: given.namespace.clone() });
+            let labels = [("app.kubernetes.io/managed-by".to_owned(), "evenkeel".to_owned())].into();
+            cluster::apply::create_namespace(client, &given.namespace, &labels).await?;
+            cluster::apply::create_objects(client, &given.namespace, &given.apply).await?;
+        }
+        cluster::ready::wait_ready(client, &given.namespace, &given.ready, given.within.duration()).await?;
+        Ok(())
+    }
+
+    async fn start_load(&mut self, messages: &mpsc::UnboundedSender<LoadMessage>) -> Result<(), RunError> {
+        let (experiment, cluster) = (self.order.experiment, self.order.cluster);
+        let facts = cluster::facts::facts(cluster, &self.stage.namespace).await?;
+        let inside = experiment.spec.load.iter().any(|lane| lane.from == Vantage::Inside);
+        let place = if inside {
+            let node = plan::spared_nodes(experiment, &facts)?.into_iter().next().ok_or(RunError::NoPlaceForAgent)?;
+            Some(AgentPlace { node, image: self.order.agent_image.to_owned() })
+        } else {
+            None
+        };
+        let lanes = &experiment.spec.load;
+        let sink: &Sink = &self.stage.sink;
+        let traffic = Traffic::start(lanes, &facts, cluster, &self.stage.namespace, place, sink, messages).await?;
+        self.traffic = Some(traffic);
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! The run: phases, steps, load and watches, conducted from one place.
+//!
+//! * [`suite`]: experiment files found, all of them checked, then run one after another.
+//! * [`conductor`]: one experiment from set-up to undo.
+//! * [`traffic`]: its load.
+//! * [`recorder`]: its record.
+//! * [`signals`]: Ctrl-C and SIGTERM.
+
+pub mod conductor;
+mod recorder;
+pub mod signals;
+pub mod suite;
+mod traffic;
+
+use crate::{
+    agent::error::AgentError,
+    cluster::{ClusterError, apply::ApplyError, kind::KindError, ready::NotReady},
+    fault::{StepError, abort::Aborted},
+    load::LoadError,
+    observe,
+    plan::PlanProblem,
+    record::error::RecordError,
+};
+
+/// Why a run did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The cluster could not be asked.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The watches did not begin.
+    #[error(transparent)]
+    Watch(#[from] observe::NotListed),
+    /// The container engine could not be asked.
+    #[error(transparent)]
+    Kind(#[from] KindError),
+    /// The manifests could not be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The service never got ready.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// A step failed.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// The load generator failed.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The agent pod failed.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The record could not be written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The plan does not fit the cluster any more.
+    #[error(transparent)]
+    Planned(#[from] PlanProblem),
+    /// The plan could not be put down as JSON.
+    #[error("failed to write the plan down")]
+    Plan(#[source] serde_json::Error),
+    /// A lane has no address to send to.
+    #[error("lane `{lane}` cannot ask service `{service}`: {why}")]
+    LaneTarget {
+        /// The lane.
+        lane: String,
+        /// Its Service.
+        service: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Every node may be touched by a step.
+    #[error(
+        "no node is left for the load agent: every one may be drained or cordoned; use `from: outside`, or spare a node"
+    )]
+    NoPlaceForAgent,
+    /// Ctrl-C, SIGTERM, or a record that cannot be written.
+    #[error("broken off")]
+    BrokenOff,
+}
+
+impl From<Aborted> for RunError {
+    fn from(_: Aborted) -> Self {
+        Self::BrokenOff
+    }
+}

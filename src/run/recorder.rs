@@ -1,0 +1,112 @@
+//! The writing end of a run: takes events and load messages as they come, writes the record, feeds the live view.
+//!
+//! The only writer there is, so the record needs no locks and its lines are in the order in which they were seen.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::MissedTickBehavior,
+};
+
+use crate::{
+    load::message::LoadMessage,
+    record::{
+        clock::{Clock, Sink},
+        error::RecordError,
+        event::{Event, Micros, What},
+        writer::Writer,
+    },
+    report::live::Live,
+};
+
+/// How often the live view moves on when nothing comes: often enough for a clock that shows tenths.
+const REDRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// A recorder at work.
+#[derive(Debug)]
+pub struct Recorder {
+    task: JoinHandle<Result<(), RecordError>>,
+}
+
+impl Recorder {
+    /// Starts writing, and tells `losses` when the last loss was heard of and `failed` of the first failure. It ends when every sink of `events` and every sender of `load` is gone.
+    #[must_use]
+    pub fn start(
+        clock: Clock,
+        mut writer: Writer,
+        mut live: Live,
+        mut events: mpsc::UnboundedReceiver<Event>,
+        mut load: mpsc::UnboundedReceiver<LoadMessage>,
+        losses: watch::Sender<()>,
+        failed: mpsc::Sender<()>,
+    ) -> Self {
+        let task = tokio::spawn(async move {
+            let mut result = Ok(());
+            let mut redraw = tokio::time::interval(REDRAW_EVERY);
+            redraw.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            let (mut events_open, mut load_open) = (true, true);
+            while events_open || load_open {
+                let written = tokio::select! {
+                    event = events.recv(), if events_open => {
+                        events_open = event.is_some();
+                        event.map_or(Ok(()), |event| {
+                            live.event(&event);
+                            writer.event(&event)
+                        })
+                    }
+                    message = load.recv(), if load_open => match message {
+                        Some(LoadMessage::Interval(interval)) => {
+                            live.interval(&interval);
+                            writer.interval(clock.now(), &interval)
+                        }
+                        Some(LoadMessage::Lost(lost)) => {
+                            losses.send_replace(());
+                            let event = Event { at_us: lost.ended_us, what: What::Lost(*lost) };
+                            live.event(&event);
+                            writer.event(&event)
+                        }
+                        Some(LoadMessage::Note(note)) => writer.event(&Event { at_us: clock.now(), what: What::Note(note) }),
+                        None => { load_open = false; Ok(()) }
+                    },
+                    _ = redraw.tick() => {
+                        live.tick(clock.now());
+                        Ok(())
+                    }
+                };
+                // The first failure, such as a full disk, stops the run; until it has ended, what comes is dropped.
+                if let (Err(error), true) = (written, result.is_ok()) {
+                    result = Err(error);
+                    _ = failed.try_send(());
+                }
+            }
+            live.finish();
+            result.and(writer.finish())
+        });
+        Self { task }
+    }
+
+    /// Waits for the last line. The record is complete on disk when this returns well.
+    pub async fn finish(self) -> Result<(), RecordError> {
+        match self.task.await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// Moves a local generator's times onto the run's clock and passes its messages on.
+pub async fn forward_local(
+    sink: Sink,
+    origin: tokio::time::Instant,
+    mut from: mpsc::UnboundedReceiver<LoadMessage>,
+    to: mpsc::UnboundedSender<LoadMessage>,
+) {
+    let offset: Micros = sink.clock().at(origin);
+    while let Some(mut message) = from.recv().await {
+        message.shift(offset);
+        // Nobody is left to listen once the run is over.
+        drop(to.send(message));
+    }
+}

@@ -1,0 +1,153 @@
+//! The load of a run: lanes resolved to addresses, started here or in an agent pod, and stopped so that nothing is lost.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::RunError;
+use crate::{
+    agent::client as agent,
+    cluster::Cluster,
+    experiment::schema::{Lane, Vantage},
+    load::{self, lane::LaneSpec, message::LoadMessage},
+    plan::{ClusterFacts, facts::ServiceFact},
+    record::{
+        clock::Sink,
+        event::{Note, NoteKind, What},
+    },
+    run::recorder::forward_local,
+};
+
+/// Where and as what the agent pod runs.
+#[derive(Debug, Clone)]
+pub struct AgentPlace {
+    /// A node that no step touches.
+    pub node: String,
+    /// The image.
+    pub image: String,
+}
+
+/// The load while it runs.
+pub struct Traffic {
+    local: Option<(load::Running, JoinHandle<()>)>,
+    agent: Option<agent::Agent>,
+}
+
+impl Traffic {
+    /// Starts every lane: those from outside in this process, those from inside in a fresh agent pod.
+    pub async fn start(
+        lanes: &[Lane],
+        facts: &ClusterFacts,
+        cluster: &Cluster,
+        namespace: &str,
+        place: Option<AgentPlace>,
+        sink: &Sink,
+        messages: &mpsc::UnboundedSender<LoadMessage>,
+    ) -> Result<Self, RunError> {
+        let specs = |vantage: Vantage| -> Result<Vec<LaneSpec>, RunError> {
+            lanes.iter().filter(|lane| lane.from == vantage).map(|lane| resolve(lane, facts, namespace)).collect()
+        };
+        let (outside, inside) = (specs(Vantage::Outside)?, specs(Vantage::Inside)?);
+        let mut traffic = Self { local: None, agent: None };
+        if !inside.is_empty() {
+            let AgentPlace { node, image } = place.ok_or(RunError::NoPlaceForAgent)?;
+            let agent =
+                agent::start(cluster.client.clone(), namespace, &node, &image, inside, sink.clone(), messages.clone())
+                    .await?;
+            traffic.agent = Some(agent);
+        }
+        if !outside.is_empty() {
+            forget_old_connections(&outside, cluster, sink).await?;
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let mut running = load::start(outside, sender)?;
+            let forward = forward_local(sink.clone(), running.origin(), receiver, messages.clone());
+            running.begin()?;
+            traffic.local = Some((running, tokio::spawn(forward)));
+        }
+        Ok(traffic)
+    }
+
+    /// Stops every lane; requests in flight end by themselves, and all that was measured has been handed on.
+    pub async fn stop(self) -> Result<(), RunError> {
+        let agent = async {
+            match self.agent {
+                Some(agent) => agent.stop().await.map_err(RunError::from),
+                None => Ok(()),
+            }
+        };
+        let local = async {
+            match self.local {
+                Some((running, forward)) => {
+                    running.stop().await?;
+                    // It ends when the generator's last sender is gone.
+                    drop(forward.await);
+                    Ok(())
+                }
+                None => Ok(()),
+            }
+        };
+        let (agent, local) = futures::join!(agent, local);
+        agent.and(local)
+    }
+}
+
+/// A connection that was lost in an earlier run can leave an entry in a node's NAT table that still maps its port to a
+/// pod that is gone; a new connection from the same port would fall into it and look like a loss of the service's.
+async fn forget_old_connections(lanes: &[LaneSpec], cluster: &Cluster, sink: &Sink) -> Result<(), RunError> {
+    let mut ports: Vec<u16> = lanes.iter().map(|lane| lane.address.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    for port in ports {
+        let text = match cluster.forget_connections(port).await? {
+            Some(0) => continue,
+            Some(forgotten) => format!("removed {forgotten} old entries for port {port} from the nodes' NAT tables"),
+            None => format!("the nodes' NAT tables for port {port} are out of reach: old entries cannot be ruled out"),
+        };
+        sink.record(What::Note(Note { kind: NoteKind::Info, text }));
+    }
+    Ok(())
+}
+
+fn resolve(lane: &Lane, facts: &ClusterFacts, namespace: &str) -> Result<LaneSpec, RunError> {
+    let refuse = |why: &str| RunError::LaneTarget {
+        lane: lane.name.clone(),
+        service: lane.service.clone(),
+        why: why.to_owned(),
+    };
+    let service: &ServiceFact = facts
+        .services
+        .iter()
+        .find(|service| service.name == lane.service)
+        .ok_or_else(|| refuse("there is no such Service"))?;
+    let port = match lane.port {
+        Some(wanted) => service.ports.iter().find(|port| port.port == wanted),
+        None => service.ports.first().filter(|_| service.ports.len() == 1),
+    }
+    .ok_or_else(|| refuse("say which of its ports with `port`"))?;
+    let address = match lane.from {
+        Vantage::Inside => {
+            let ip: IpAddr = service
+                .cluster_ip
+                .as_deref()
+                .and_then(|ip| ip.parse().ok())
+                .ok_or_else(|| refuse("it has no cluster IP; a headless Service cannot be asked from inside"))?;
+            SocketAddr::new(ip, port.port)
+        }
+        Vantage::Outside => {
+            let node_port = port.node_port.ok_or_else(|| refuse("it has no nodePort; make it `type: NodePort`"))?;
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), node_port)
+        }
+    };
+    Ok(LaneSpec {
+        name: lane.name.clone(),
+        address,
+        host: format!("{}.{namespace}", lane.service),
+        path: lane.path.clone(),
+        rate_per_second: lane.rate.per_second(),
+        connections: lane.connections,
+        connect_timeout_us: lane.connect_timeout.micros(),
+        timeout_us: lane.timeout.micros(),
+        status: lane.status,
+        body_contains: lane.body_contains.clone(),
+    })
+}

@@ -1,0 +1,221 @@
+//! Every experiment and every known-bad twin, run by the real executable on a real cluster.
+//!
+//! Not part of a plain `cargo test`: it needs a cluster that experiments run on as they are, named by
+//! `EVENKEEL_TEST_ON` (kind:NAME); without it, this says that nothing was run. `scripts/on-kind.sh` makes one.
+//! `EVENKEEL_TEST_ROUNDS` and `EVENKEEL_TEST_SEED` repeat the suite, each round in another order;
+//! `EVENKEEL_TEST_ONLY` takes files whose path contains it; `EVENKEEL_TEST_INTERRUPT=1` sends Ctrl-C in the middle of
+//! each instead, and looks at what is left.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+use evenkeel::{
+    cluster::{self, On},
+    experiment::{
+        self,
+        schema::{Expectation, Experiment},
+    },
+    judge::verdict::{Answer, Verdict},
+};
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use kube::Api;
+
+/// Fewer would say nothing about how well losses are seen.
+const LEAST_LOST_IN_A_TWIN: u64 = 20;
+
+fn main() -> ExitCode {
+    let Ok(on) = std::env::var("EVENKEEL_TEST_ON") else {
+        println!("on_cluster: nothing was run, since EVENKEEL_TEST_ON names no cluster (scripts/on-kind.sh makes one)");
+        return ExitCode::SUCCESS;
+    };
+    let on: On = on.parse().unwrap_or_else(|error| panic!("EVENKEEL_TEST_ON: {error}"));
+    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let (rounds, seed) = (number("EVENKEEL_TEST_ROUNDS", 1), number("EVENKEEL_TEST_SEED", 1));
+    let only = std::env::var("EVENKEEL_TEST_ONLY").unwrap_or_default();
+    let interrupt = std::env::var("EVENKEEL_TEST_INTERRUPT").is_ok_and(|value| value == "1");
+    let keep = std::env::var_os("EVENKEEL_TEST_OUT").map(PathBuf::from);
+    let scratch = tempfile::tempdir().unwrap();
+    let out = keep.unwrap_or_else(|| scratch.path().to_owned());
+
+    let mut files = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments"), &mut files);
+    files.sort();
+    files.retain(|file| file.to_string_lossy().contains(&only));
+    let (mut passed, mut failed, mut again) = (0, 0, 0);
+    for round in 1..=rounds {
+        shuffle(&mut files, seed + round);
+        for file in &files {
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            let folder = out.join(format!("{round}-{name}"));
+            let mut result = if interrupt { interrupted(file, &on, &folder) } else { run(file, &on, &folder) };
+            if let Err(Wrong::Inconclusive(why)) = &result
+                && again < INCONCLUSIVE_MAX
+            {
+                again += 1;
+                println!("round {round} {name}: once more: {why}");
+                result = run(file, &on, &out.join(format!("{round}-{name}-again")));
+            }
+            match result.map_err(Wrong::told).and_then(|told| left_behind(&on).map(|()| told)) {
+                Ok(told) => {
+                    passed += 1;
+                    println!("round {round} {name}: ok: {told}");
+                }
+                Err(why) => {
+                    failed += 1;
+                    println!("round {round} {name}: FAILED: {why}");
+                }
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs in a whole suite that may be repeated since they could not be told, as on a machine that was busy. A verdict
+/// that is wrong is never repeated.
+const INCONCLUSIVE_MAX: u32 = 1;
+
+/// Why a run is not what it should be.
+enum Wrong {
+    /// It could not be told.
+    Inconclusive(String),
+    /// Another verdict or exit code, or none.
+    Otherwise(String),
+}
+
+impl Wrong {
+    fn told(self) -> String {
+        match self {
+            Self::Inconclusive(why) | Self::Otherwise(why) => why,
+        }
+    }
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Self {
+        Self::Otherwise(why)
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { collect(&path, files) } else { files.push(path) }
+    }
+}
+
+/// Fisher and Yates with a linear congruential generator: any order will do, as long as the seed gives it again.
+fn shuffle(files: &mut [PathBuf], seed: u64) {
+    let mut state = seed;
+    for last in (1..files.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        files.swap(last, usize::try_from(state >> 33).unwrap() % (last + 1));
+    }
+}
+
+fn executable() -> PathBuf {
+    std::env::var_os("EVENKEEL_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_evenkeel")), PathBuf::from)
+}
+
+fn read(file: &Path) -> Experiment {
+    let text = std::fs::read_to_string(file).unwrap();
+    experiment::read(&file.display().to_string(), &text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn run(file: &Path, on: &On, folder: &Path) -> Result<String, Wrong> {
+    let experiment = read(file);
+    let output = Command::new(executable())
+        .args([Path::new("run"), file, Path::new("--on"), Path::new(&on.to_string()), Path::new("--out"), folder])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    let told = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    let path = folder.join(&experiment.metadata.name).join("verdict.json");
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}\n{told}", path.display()))?;
+    let verdict: Verdict = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let summary = format!(
+        "{:?}, {} of {} lost, {}",
+        verdict.verdict,
+        verdict.requests.lost,
+        verdict.requests.sent,
+        verdict.findings.first().map_or("no finding", |finding| finding.id.as_str())
+    );
+    let right = match wanted(&experiment) {
+        None => output.status.code() == Some(0) && verdict.verdict == Answer::Held,
+        Some(finding) => {
+            output.status.code() == Some(1)
+                && verdict.verdict == Answer::Broken
+                && verdict.requests.lost >= LEAST_LOST_IN_A_TWIN
+                && verdict.findings.first().is_some_and(|first| first.id == finding)
+        }
+    };
+    let undone = verdict.undo.complete;
+    let why = || format!("exit {:?}: {summary}\n{told}", output.status.code());
+    match verdict.verdict {
+        _ if right && undone => Ok(summary),
+        Answer::Inconclusive => Err(Wrong::Inconclusive(why())),
+        _ => Err(Wrong::Otherwise(why())),
+    }
+}
+
+/// The finding that a twin must produce; nothing for an experiment that must hold.
+fn wanted(experiment: &Experiment) -> Option<&str> {
+    experiment.metadata.twin_of.as_ref()?;
+    experiment.spec.expect.iter().find_map(|expectation| match expectation {
+        Expectation::Finding(finding) => Some(finding.id.as_str()),
+        _ => None,
+    })
+}
+
+/// Ctrl-C as soon as the faults begin.
+fn interrupted(file: &Path, on: &On, folder: &Path) -> Result<String, Wrong> {
+    let mut child = Command::new(executable())
+        .args([Path::new("run"), file, Path::new("--on"), Path::new(&on.to_string()), Path::new("--out"), folder])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut told = String::new();
+    let mut sent = false;
+    for line in lines.map_while(Result::ok) {
+        if !sent && line.contains("phase fault") {
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).map_err(|error| error.to_string())?;
+            sent = true;
+        }
+        told.push_str(&line);
+        told.push('\n');
+    }
+    let code = child.wait().map_err(|error| error.to_string())?.code();
+    if sent && code == Some(130) {
+        Ok("interrupted, exit 130".to_owned())
+    } else {
+        Err(format!("exit {code:?}\n{told}").into())
+    }
+}
+
+/// The cluster as it was: every node schedulable, no namespace of ours.
+fn left_behind(on: &On) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let cluster = cluster::connect(on).await.map_err(|error| error.to_string())?;
+        let nodes: Api<Node> = Api::all(cluster.client.clone());
+        let namespaces: Api<Namespace> = Api::all(cluster.client);
+        let all = kube::api::ListParams::default();
+        let cordoned = nodes.list(&all).await.map_err(|error| error.to_string())?.items.into_iter();
+        let cordoned = cordoned.filter(|node| node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)));
+        let left = namespaces.list(&all).await.map_err(|error| error.to_string())?.items.into_iter();
+        let left = left.filter(|one| one.metadata.name.as_deref().is_some_and(|name| name.starts_with("evenkeel-")));
+        let names: Vec<String> = cordoned
+            .map(|node| node.metadata)
+            .chain(left.map(|one| one.metadata))
+            .filter_map(|meta| meta.name)
+            .collect();
+        if names.is_empty() { Ok(()) } else { Err(format!("left behind: {}", names.join(", "))) }
+    })
+}
