@@ -1,0 +1,77 @@
+//! Names, uids and times as Kubernetes makes them.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+/// The letters of generated names: none that could spell a word (apimachinery/pkg/util/rand, v0.34.4).
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// Letters that are added to a prefix.
+const SUFFIX_LETTERS: usize = 5;
+
+/// The longest prefix that is kept (apiserver/pkg/storage/names/generate.go, v0.34.4).
+const PREFIX_MAX: usize = 63 - SUFFIX_LETTERS;
+
+/// Fresh random bytes: a hash of the kernel's own.
+fn random() -> [u8; 32] {
+    let mut seed = [0; 32];
+    // The kernel's generator does not fail once the machine is up; were it to, the time still makes names differ.
+    let filled = rustix::rand::getrandom(&mut seed[..], rustix::rand::GetRandomFlags::empty());
+    let mut hash = Sha256::new();
+    hash.update(seed);
+    if filled.is_err() {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        hash.update(since.as_nanos().to_le_bytes());
+    }
+    hash.finalize().into()
+}
+
+/// Random letters as in generated names.
+#[must_use]
+pub fn letters(count: usize) -> String {
+    random().iter().cycle().take(count).map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
+}
+
+/// A name with this prefix that is not taken, as far as chance goes.
+#[must_use]
+pub fn generate(prefix: &str) -> String {
+    let end = prefix.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= PREFIX_MAX).last();
+    format!("{}{}", &prefix[..end.unwrap_or(0)], letters(SUFFIX_LETTERS))
+}
+
+/// A uid: a random UUID, version 4.
+#[must_use]
+pub fn uid() -> String {
+    let mut bytes = random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// The time as objects have it: whole seconds, `2006-01-02T15:04:05Z`.
+#[must_use]
+pub fn now_seconds() -> String {
+    in_seconds(Duration::ZERO)
+}
+
+/// A time from now on, in whole seconds.
+#[must_use]
+pub fn in_seconds(later: Duration) -> String {
+    let at = Timestamp::from_second((Timestamp::now() + later).as_second()).unwrap_or_default();
+    at.to_string()
+}
+
+/// The time with microseconds, as leases and events have it.
+#[must_use]
+pub fn now_micros() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+/// Sixteen hexadecimal digits that stand for a text.
+#[must_use]
+pub fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,257 @@
+//! The verbs of the API on stored objects, the same for HTTP clients and for the sandbox's own controllers: create,
+//! get, list, update, delete, with Kubernetes' rules for metadata, `status`, generations, finalizers and grace.
+//!
+//! * [`defaults`], [`validate`], [`admission`]: what a kind's objects are given, and what is refused.
+//! * [`deletion`]: grace, finalizers, propagation.
+//! * [`patch`]: merge, JSON, strategic merge, apply.
+//! * [`subresources`]: scale, binding, eviction.
+//! * [`typed`]: the same verbs for k8s-openapi's types.
+
+pub mod admission;
+pub mod defaults;
+pub mod deletion;
+mod metadata;
+pub mod patch;
+pub mod subresources;
+pub mod typed;
+pub mod validate;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    error::ApiError,
+    kinds::{self, Kind},
+    store::{Object, Store},
+};
+
+pub use deletion::{DeleteOptions, Propagation};
+
+/// Which part of an object a write is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All but the status, where the kind has a status of its own.
+    Main,
+    /// The status alone (with labels and annotations).
+    Status,
+}
+
+/// How a write is to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Say what would be, and write nothing.
+    pub dry_run: bool,
+    /// Who writes, for `managedFields`.
+    pub manager: String,
+}
+
+/// The verbs. Cheap to share.
+pub struct Registry {
+    store: Arc<Store>,
+    pub(super) allocator: admission::Allocator,
+}
+
+impl Registry {
+    /// The verbs on a store.
+    #[must_use]
+    pub fn new(store: Arc<Store>, allocator: admission::Allocator) -> Self {
+        Self { store, allocator }
+    }
+
+    /// What is stored, to read and to watch.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// An object.
+    ///
+    /// # Errors
+    /// 404.
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, ApiError> {
+        self.store.get(kind, namespace, name).ok_or_else(|| ApiError::not_found(kind.group, kind.plural, name))
+    }
+
+    /// Creates an object and returns it as it is stored.
+    ///
+    /// # Errors
+    /// What Kubernetes would answer: a namespace that isn't there or is going (404, 403), a name that is taken (409), a
+    /// body for another place (400), fields that are not allowed (422).
+    pub fn create(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        mut value: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, ApiError> {
+        check_type(kind, &value)?;
+        if kind.namespaced {
+            self.check_namespace(kind, namespace, &value)?;
+        }
+        metadata::for_create(kind, namespace, &mut value)?;
+        let name = super::store::text_at(&value["metadata"], "name");
+        if kind.status && kind.kind != "Node" {
+            if let Some(object) = value.as_object_mut() {
+                object.shift_remove("status");
+            }
+        }
+        defaults::apply(kind, &mut value);
+        admission::on_create(self, kind, namespace, &mut value)?;
+        let errors = validate::create(kind, &value);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(kind.group, kind.kind, &name, &errors));
+        }
+        let taken = || ApiError::already_exists(kind.group, kind.plural, &name);
+        if options.dry_run {
+            if self.store.get(kind, namespace, &name).is_some() {
+                return Err(taken());
+            }
+            return Ok(Arc::new(Object::new(kind, value, self.store.version())));
+        }
+        let written = self.store.write(kind, namespace, &name, |before| match before {
+            Some(_) => Err(taken()),
+            None => Ok(Some(value)),
+        })?;
+        written.ok_or_else(|| ApiError::internal("a created object is not there"))
+    }
+
+    fn check_namespace(&self, kind: &Kind, namespace: &str, value: &Value) -> Result<(), ApiError> {
+        let home = self
+            .store
+            .get(&kinds::NAMESPACE, "", namespace)
+            .ok_or_else(|| ApiError::not_found("", "namespaces", namespace))?;
+        if home.value()["metadata"]["deletionTimestamp"].is_null() {
+            return Ok(());
+        }
+        let name = super::store::text_at(&value["metadata"], "name");
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let mut error = ApiError::forbidden(kind.group, kind.plural, &name, why);
+        error.details["causes"] = json!([{
+            "reason": "NamespaceTerminating",
+            "message": format!("namespace {namespace} is being terminated"),
+            "field": "metadata.namespace",
+        }]);
+        Err(error)
+    }
+
+    /// Replaces an object, or its status, by a value. Without a `resourceVersion` in it the write is unconditional.
+    ///
+    /// # Errors
+    /// What Kubernetes would answer: 404, 409 for an old version, 400 for another object's body, 422.
+    pub fn update(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        value: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, ApiError> {
+        check_type(kind, &value)?;
+        self.change(kind, namespace, name, part, options, move |_| Ok(value))
+    }
+
+    /// Changes an object, or its status, by a function of what it is, in one step: what patches and controllers use.
+    /// A `resourceVersion` in the result must be the current one.
+    ///
+    /// # Errors
+    /// What the function refuses, and as for [`Self::update`].
+    pub fn change(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        options: &WriteOptions,
+        new: impl FnOnce(Value) -> Result<Value, ApiError>,
+    ) -> Result<Arc<Object>, ApiError> {
+        let mut dry = None;
+        let written = self.store.write(kind, namespace, name, |before| {
+            let before = before.ok_or_else(|| ApiError::not_found(kind.group, kind.plural, name))?;
+            let old = before.value();
+            let mut value = new(old.clone())?;
+            metadata::for_update(kind, namespace, name, &old, &mut value)?;
+            keep_other_part(kind, part, &old, &mut value);
+            defaults::apply(kind, &mut value);
+            admission::on_update(kind, &old, &mut value);
+            let errors = validate::update(kind, part, &value, &old);
+            if !errors.is_empty() {
+                return Err(ApiError::invalid(kind.group, kind.kind, name, &errors));
+            }
+            metadata::bump_generation(kind, &old, &mut value);
+            let ended = deletion::is_over(kind, &value);
+            if options.dry_run {
+                dry = Some(Arc::new(Object::new(kind, value, before.version)));
+                return Ok(Some(old));
+            }
+            if ended {
+                dry = Some(Arc::new(Object::new(kind, value, before.version)));
+                return Ok(None);
+            }
+            Ok(Some(value))
+        })?;
+        dry.or(written).ok_or_else(|| ApiError::not_found(kind.group, kind.plural, name))
+    }
+
+    /// Deletes an object. It may stay for a while, for its grace or its finalizers; then what comes back says so.
+    ///
+    /// # Errors
+    /// 404, and 409 where a precondition does not hold.
+    pub fn delete(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<deletion::Deleted, ApiError> {
+        deletion::delete(self, kind, namespace, name, options)
+    }
+}
+
+/// A body must be of the kind that the URL is about; a client may leave both out.
+fn check_type(kind: &Kind, value: &Value) -> Result<(), ApiError> {
+    if !value.is_object() {
+        return Err(ApiError::bad_request("the object provided is unrecognized (must be of type Object)"));
+    }
+    let wrong =
+        |field: &str, wanted: &str| value[field].as_str().is_some_and(|found| !found.is_empty() && found != wanted);
+    let api_version = kind.api_version();
+    if wrong("kind", kind.kind) || wrong("apiVersion", &api_version) {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({}, Kind={}) does not match the expected API version ({api_version}, Kind={})",
+            value["apiVersion"].as_str().unwrap_or_default(),
+            value["kind"].as_str().unwrap_or_default(),
+            kind.kind,
+        )));
+    }
+    Ok(())
+}
+
+fn keep_other_part(kind: &Kind, part: Part, old: &Value, new: &mut Value) {
+    match part {
+        Part::Main if kind.status => match old.get("status") {
+            Some(status) => new["status"] = status.clone(),
+            None => {
+                if let Some(object) = new.as_object_mut() {
+                    object.shift_remove("status");
+                }
+            }
+        },
+        Part::Main => {}
+        Part::Status => {
+            let status = new.get("status").cloned();
+            let (labels, annotations) = (new["metadata"]["labels"].clone(), new["metadata"]["annotations"].clone());
+            let managed = new["metadata"]["managedFields"].clone();
+            *new = old.clone();
+            for (key, kept) in [("labels", labels), ("annotations", annotations), ("managedFields", managed)] {
+                if !kept.is_null() {
+                    new["metadata"][key] = kept;
+                }
+            }
+            if let Some(status) = status {
+                new["status"] = status;
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Patches: from an object and a patch to a new object, pure.

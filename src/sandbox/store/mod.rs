@@ -1,0 +1,265 @@
+//! What is stored: every object as the bytes that clients get, one counter of versions for all, and per kind a log of
+//! the latest changes, from which every watch reads at its own pace.
+//!
+//! A watcher that has fallen behind the log is told so (410 for clients, a relist for controllers), so nobody's
+//! slowness costs memory. Writes are one at a time; reads of an object share it.
+
+mod object;
+mod watcher;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+pub use object::{Object, Owner, owner_of, text_at};
+pub use watcher::{Fallen, Watcher};
+
+use super::kinds::Kind;
+
+/// Changes of one kind that are kept for watchers.
+const LOG_MAX: usize = 8_192;
+
+/// What a change did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// It is new.
+    Added,
+    /// It was there in another version.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What it did.
+    pub op: Op,
+    /// The object after the change; of a deletion the last state, with the version of the deletion.
+    pub object: Arc<Object>,
+    /// The object before it.
+    pub before: Option<Arc<Object>>,
+}
+
+/// An object's place: its namespace (empty where it has none) and its name.
+pub type Place = (String, String);
+
+#[derive(Default)]
+struct Shelf {
+    objects: BTreeMap<Place, Arc<Object>>,
+    log: VecDeque<Arc<Change>>,
+    /// The version up to which changes have been dropped from the log.
+    dropped: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    version: u64,
+    shelves: HashMap<&'static str, Shelf>,
+    /// Places by the uid of an object's owners.
+    owned: HashMap<String, HashSet<(&'static str, Place)>>,
+    /// Names of pods by node.
+    on_node: HashMap<String, HashSet<Place>>,
+}
+
+/// The store. Cheap to share.
+pub struct Store {
+    inner: Mutex<Inner>,
+    wake: HashMap<&'static str, watch::Sender<u64>>,
+}
+
+/// The key of a kind within the store: plurals are unique among the kinds served.
+fn shelf_key(kind: &Kind) -> &'static str {
+    kind.plural
+}
+
+impl Store {
+    /// An empty store for these kinds.
+    #[must_use]
+    pub fn new(kinds: &[&'static Kind]) -> Self {
+        let inner = Inner {
+            version: 1,
+            shelves: kinds.iter().map(|kind| (shelf_key(kind), Shelf::default())).collect(),
+            ..Inner::default()
+        };
+        Self {
+            inner: Mutex::new(inner),
+            wake: kinds.iter().map(|kind| (shelf_key(kind), watch::Sender::new(0))).collect(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic between two lines of a write cannot leave it half done: each is one insertion.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version of the latest write.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    /// An object.
+    #[must_use]
+    pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        let inner = self.lock();
+        inner.shelves.get(shelf_key(kind))?.objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// All objects of a kind, or those of one namespace, by place, with the version that they are of.
+    #[must_use]
+    pub fn list(&self, kind: &Kind, namespace: Option<&str>) -> (u64, Vec<Arc<Object>>) {
+        let inner = self.lock();
+        let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return (inner.version, Vec::new()) };
+        let found = match namespace {
+            None => shelf.objects.values().cloned().collect(),
+            Some(namespace) => {
+                let from = Bound::Included((namespace.to_owned(), String::new()));
+                let range = shelf.objects.range((from, Bound::Unbounded));
+                range.take_while(|((of, _), _)| of == namespace).map(|(_, object)| Arc::clone(object)).collect()
+            }
+        };
+        (inner.version, found)
+    }
+
+    /// The objects of a kind that name this uid among their owners.
+    #[must_use]
+    pub fn owned_by(&self, kind: &Kind, uid: &str) -> Vec<Arc<Object>> {
+        let inner = self.lock();
+        let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return Vec::new() };
+        let places = inner.owned.get(uid).into_iter().flatten().filter(|(of, _)| *of == shelf_key(kind));
+        let mut found: Vec<Arc<Object>> =
+            places.filter_map(|(_, place)| shelf.objects.get(place)).map(Arc::clone).collect();
+        found.sort_by(|one, other| one.place().cmp(&other.place()));
+        found
+    }
+
+    /// Whatever names this uid among its owners, of any kind.
+    #[must_use]
+    pub fn dependents(&self, uid: &str) -> Vec<Arc<Object>> {
+        let inner = self.lock();
+        let places = inner.owned.get(uid).into_iter().flatten();
+        places.filter_map(|(of, place)| inner.shelves.get(of)?.objects.get(place)).map(Arc::clone).collect()
+    }
+
+    /// The pods that are bound to a node.
+    #[must_use]
+    pub fn pods_on(&self, node: &str) -> Vec<Arc<Object>> {
+        let inner = self.lock();
+        let Some(shelf) = inner.shelves.get("pods") else { return Vec::new() };
+        let mut found: Vec<Arc<Object>> = inner
+            .on_node
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter_map(|place| shelf.objects.get(place))
+            .cloned()
+            .collect();
+        found.sort_by(|one, other| one.place().cmp(&other.place()));
+        found
+    }
+
+    /// Writes in one step: `decide` sees the object as it is and says what is to be there; `Ok(None)` removes it. The
+    /// `resourceVersion` of what is written is set here. An unchanged object keeps its version, as in etcd's clients.
+    ///
+    /// # Errors
+    /// What `decide` refuses; then nothing is written.
+    pub fn write<E>(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        decide: impl FnOnce(Option<&Arc<Object>>) -> Result<Option<Value>, E>,
+    ) -> Result<Option<Arc<Object>>, E> {
+        let place: Place = (namespace.to_owned(), name.to_owned());
+        let mut inner = self.lock();
+        let before = inner.shelves.get(shelf_key(kind)).and_then(|shelf| shelf.objects.get(&place)).cloned();
+        let wanted = decide(before.as_ref())?;
+        let version = inner.version + 1;
+        let (op, object) = match (wanted, &before) {
+            (None, None) => return Ok(None),
+            (None, Some(before)) => (Op::Deleted, Arc::new(before.at_version(version))),
+            (Some(value), None) => (Op::Added, Arc::new(Object::new(kind, value, version))),
+            (Some(value), Some(before)) => {
+                if before.is(&value) {
+                    return Ok(Some(Arc::clone(before)));
+                }
+                (Op::Modified, Arc::new(Object::new(kind, value, version)))
+            }
+        };
+        inner.version = version;
+        inner.index(before.as_deref(), (op != Op::Deleted).then_some(&*object), &place, kind);
+        let shelf = inner.shelves.entry(shelf_key(kind)).or_default();
+        if op == Op::Deleted {
+            shelf.objects.remove(&place);
+        } else {
+            shelf.objects.insert(place, Arc::clone(&object));
+        }
+        shelf.log.push_back(Arc::new(Change { op, object: Arc::clone(&object), before }));
+        if shelf.log.len() > LOG_MAX
+            && let Some(oldest) = shelf.log.pop_front()
+        {
+            shelf.dropped = oldest.object.version;
+        }
+        drop(inner);
+        if let Some(wake) = self.wake.get(shelf_key(kind)) {
+            wake.send_replace(version);
+        }
+        Ok(Some(object))
+    }
+
+    /// Watches a kind from a version on: what came after it.
+    ///
+    /// # Errors
+    /// When changes since then have been dropped.
+    pub fn watch(self: &Arc<Self>, kind: &'static Kind, since: u64) -> Result<Watcher, Fallen> {
+        let watcher = Watcher::new(Arc::clone(self), kind, since);
+        watcher.check()?;
+        Ok(watcher)
+    }
+
+    fn wakes(&self, kind: &Kind) -> watch::Receiver<u64> {
+        self.wake.get(shelf_key(kind)).map_or_else(|| watch::Sender::new(0).subscribe(), watch::Sender::subscribe)
+    }
+
+    /// The changes of a kind after a version, at most `most` of them.
+    fn changes(&self, kind: &Kind, since: u64, most: usize) -> Result<Vec<Arc<Change>>, Fallen> {
+        let inner = self.lock();
+        let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return Ok(Vec::new()) };
+        if since < shelf.dropped {
+            return Err(Fallen { asked: since, oldest: shelf.dropped });
+        }
+        let first = shelf.log.partition_point(|change| change.object.version <= since);
+        Ok(shelf.log.range(first..).take(most).cloned().collect())
+    }
+}
+
+impl Inner {
+    fn index(&mut self, before: Option<&Object>, after: Option<&Object>, place: &Place, kind: &Kind) {
+        let entry = (shelf_key(kind), place.clone());
+        for owner in before.into_iter().flat_map(|object| &object.owners) {
+            if let Some(places) = self.owned.get_mut(&owner.uid) {
+                places.remove(&entry);
+                if places.is_empty() {
+                    self.owned.remove(&owner.uid);
+                }
+            }
+        }
+        for owner in after.into_iter().flat_map(|object| &object.owners) {
+            self.owned.entry(owner.uid.clone()).or_default().insert(entry.clone());
+        }
+        if let Some(node) = before.and_then(|object| object.node.as_ref())
+            && let Some(places) = self.on_node.get_mut(node)
+        {
+            places.remove(place);
+        }
+        if let Some(node) = after.and_then(|object| object.node.as_ref()) {
+            self.on_node.entry(node.clone()).or_default().insert(place.clone());
+        }
+    }
+}
