@@ -51,6 +51,12 @@ pub fn uid() -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
+/// The wall clock's time.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
 /// The time as objects have it: whole seconds, `2006-01-02T15:04:05Z`.
 #[must_use]
 pub fn now_seconds() -> String {

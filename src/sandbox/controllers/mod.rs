@@ -3,8 +3,15 @@
 //! The frame is the same for all ([`run`]): a queue without doubles, retries with growing delays, and a panic in one of
 //! them is an error of that key, not the end of the sandbox. What each does is upstream's, in order and arithmetic.
 
+pub mod disruption;
+pub mod endpoint_slice;
+pub mod endpoints;
 pub mod events;
+pub mod node_lifecycle;
+mod pace;
+pub mod pod_gc;
 mod queue;
+pub mod taint_eviction;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
