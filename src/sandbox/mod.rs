@@ -12,6 +12,8 @@
 
 pub mod controllers;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod kinds;
 pub mod names;
 pub mod net;
