@@ -47,9 +47,7 @@ impl Apply<'_> {
         self.check()?;
         let mut before = live.clone();
         managed_fields::remove(&mut before);
-        let Some(mut managers) = Managers::read(live) else {
-            return Err(unexplained("failed to decode managed fields: entries could not be read"));
-        };
+        let mut managers = Managers::read(live).unwrap_or_default();
         if managers.0.is_empty() {
             managers = before_first_apply(self.kind, self.part, self.part.subresource(), &before);
         }
@@ -94,13 +92,16 @@ impl Apply<'_> {
                 self.kind.kind
             )));
         }
-        if !self.config["metadata"]["managedFields"].is_null() {
+        let metadata = &self.config["metadata"];
+        if !metadata.is_object() && !metadata.is_null() {
+            return Err(ApiError::bad_request("error decoding YAML: metadata is not an object"));
+        }
+        if !metadata["managedFields"].is_null() {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
         let checked = walk::check_lists(At::root(self.kind), self.config, &mut Vec::new())
             .and_then(|()| declared::check(self.kind, self.config));
         checked.map_err(|why| {
-            let metadata = &self.config["metadata"];
             unexplained(format!(
                 "failed to create typed patch object ({}/{}; {expected}, Kind={kind}): {why}",
                 text_at(metadata, "namespace"),
@@ -172,14 +173,15 @@ impl Apply<'_> {
 
 /// The manager as conflicts show it.
 fn shown(entry: &Entry) -> String {
-    let mut text = format!("{:?}", entry.manager);
-    if !entry.subresource.is_empty() {
-        text.push_str(&format!(" with subresource {:?}", entry.subresource));
-    }
-    if entry.operation == Operation::Update {
-        text.push_str(&format!(" using {}", entry.api_version));
-    }
-    text
+    let through = match &*entry.subresource {
+        "" => String::new(),
+        subresource => format!(" with subresource {subresource:?}"),
+    };
+    let using = match entry.operation {
+        Operation::Apply => String::new(),
+        Operation::Update => format!(" using {}", entry.api_version),
+    };
+    format!("{:?}{through}{using}", entry.manager)
 }
 
 fn conflict_error(conflicts: &BTreeMap<String, Vec<Vec<Element>>>) -> ApiError {

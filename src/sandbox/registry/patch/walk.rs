@@ -11,6 +11,10 @@ use super::{
     schema::{At, Form, Shape, keys_of},
 };
 
+/// How deep fields are told apart: what is further below is one value with it. The entries of `managedFields` then stay
+/// within what a reader of JSON takes.
+const FIELD_DEPTH_MAX: usize = 64;
+
 /// What differs between two values.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
@@ -25,17 +29,18 @@ pub struct Comparison {
 /// The fields of a value, as an applier owns them: its leaves and the elements of its lists.
 #[must_use]
 pub fn fields_of(at: At, value: &Value) -> FieldSet {
-    node_of(at, value).below
+    node_of(at, value, 0).below
 }
 
-fn node_of(at: At, value: &Value) -> Node {
+fn node_of(at: At, value: &Value, depth: usize) -> Node {
     match at.form(value) {
+        _ if depth >= FIELD_DEPTH_MAX => Node::leaf(),
         Form::Leaf => Node::leaf(),
         Form::Object(map) if map.is_empty() => Node::leaf(),
         Form::Object(map) => {
             let mut below = FieldSet::default();
             for (name, value) in map {
-                below.add(Element::field(name), node_of(at.child(name), value));
+                below.add(Element::field(name), node_of(at.child(name), value, depth + 1));
             }
             Node { member: false, below }
         }
@@ -48,7 +53,7 @@ fn node_of(at: At, value: &Value) -> Node {
                 let node = if twice.contains(element) {
                     Node::leaf()
                 } else {
-                    Node { member: true, ..node_of(at.item(), item) }
+                    Node { member: true, ..node_of(at.item(), item, depth + 1) }
                 };
                 below.add(element.clone(), node);
             }
@@ -74,7 +79,8 @@ fn compare_at(at: At, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<E
         Some(_) => false,
     };
     // An empty list or object is a leaf, so that it differs from none at all.
-    if !(is_empty(old) && is_empty(new)) {
+    let descend = path.len() < FIELD_DEPTH_MAX;
+    if descend && !(is_empty(old) && is_empty(new)) {
         match (old.map(|value| at.form(value)), new.map(|value| at.form(value))) {
             (None | Some(Form::Object(_)), Some(Form::Object(_))) | (Some(Form::Object(_)), None) => {
                 compare_objects(at, old, new, path, found);
@@ -93,7 +99,7 @@ fn compare_at(at: At, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<E
                 (at.form(old), at.form(new)),
                 (Form::Object(_), Form::Object(_)) | (Form::Elements(_), Form::Elements(_))
             );
-            if !merged && old != new {
+            if !(descend && merged) && old != new {
                 found.modified.insert(path);
             }
         }

@@ -248,7 +248,10 @@ fn configurations_that_cannot_be_applied_are_refused() {
     managed["metadata"]["managedFields"] = json!([]);
     let mut old = deployment(&json!({}));
     old["apiVersion"] = json!("apps/v1beta1");
+    let mut flat = deployment(&json!({}));
+    flat["metadata"] = json!("x");
     let cases = [
+        (flat, 400, "error decoding YAML: metadata is not an object"),
         (managed, 400, "metadata.managedFields must be nil"),
         (
             old,
@@ -276,5 +279,19 @@ fn configurations_that_cannot_be_applied_are_refused() {
     for (config, code, message) in cases {
         let error = apply(&kinds::DEPLOYMENT, &live, "one", &config).unwrap_err();
         assert_eq!((error.code, &*error.message), (code, message), "{config}");
+    }
+}
+
+#[test]
+fn fields_are_told_apart_only_so_deep_that_they_can_be_read_again() {
+    let deep = (0..90).fold(json!({"leaf": 1}), |below, _| json!({"n": below}));
+    let revision = |data: &Value| json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": "x"}, "data": data, "revision": 1});
+    let live = create(&kinds::CONTROLLER_REVISION, "one", &revision(&deep));
+    let mut changed = live.clone();
+    changed["data"] = (0..110).fold(json!({"leaf": 2}), |below, _| json!({"n": below}));
+    managed_fields::track(&kinds::CONTROLLER_REVISION, Part::Main, "", "two", &live, &mut changed);
+    assert_ne!(owned(&changed, "two"), Value::Null);
+    for object in [live, changed] {
+        assert_eq!(serde_json::from_str::<Value>(&object.to_string()).unwrap(), object);
     }
 }
