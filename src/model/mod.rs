@@ -2,10 +2,12 @@
 //!
 //! * [`int_or_percent`]: `IntOrString` values and their rounding.
 //! * [`disruption`]: what a budget lets through.
-//! * [`rollout`]: the bounds of a rolling update.
+//! * [`rollout`]: the bounds of a rolling update, and its steps.
+//! * [`deletion_rank`]: which pods a ReplicaSet deletes first.
 //! * [`selector`]: label selectors against labels.
 //! * [`kinds`]: the kinds of object that Kubernetes serves.
 
+pub mod deletion_rank;
 pub mod disruption;
 pub mod int_or_percent;
 pub mod kinds;

@@ -2,9 +2,23 @@
 //!
 //! The frame is the same for all ([`run`]): a queue without doubles, retries with growing delays, and a panic in one of
 //! them is an error of that key, not the end of the sandbox. What each does is upstream's, in order and arithmetic.
+//!
+//! * [`start`]: the list of them.
+//! * [`deployment`], [`replica_set`]: workloads; [`pods`] is what owners of pods share.
+//! * [`garbage`], [`namespace`]: what goes with what.
+//! * [`service_account`]: what each namespace holds.
 
+pub mod deployment;
 pub mod events;
+pub mod garbage;
+pub mod namespace;
+pub mod pods;
 mod queue;
+pub mod replica_set;
+pub mod service_account;
+pub mod start;
+#[cfg(test)]
+pub(crate) mod test_cluster;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
