@@ -9,14 +9,21 @@
 //! * [`service_account`]: what each namespace holds.
 
 pub mod deployment;
+pub mod disruption;
+pub mod endpoint_slice;
+pub mod endpoints;
 pub mod events;
 pub mod garbage;
 pub mod namespace;
+pub mod node_lifecycle;
+mod pace;
+pub mod pod_gc;
 pub mod pods;
 mod queue;
 pub mod replica_set;
 pub mod service_account;
 pub mod start;
+pub mod taint_eviction;
 #[cfg(test)]
 pub(crate) mod test_cluster;
 
