@@ -38,6 +38,12 @@ pub fn letters(count: usize) -> String {
     random().iter().cycle().take(count).map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
 }
 
+/// `SafeEncodeString`: digits as the letters of generated names.
+#[must_use]
+pub fn safe_encode(text: &str) -> String {
+    text.bytes().map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect()
+}
+
 /// A name with this prefix that is not taken, as far as chance goes.
 #[must_use]
 pub fn generate(prefix: &str) -> String {
