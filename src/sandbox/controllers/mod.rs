@@ -4,6 +4,7 @@
 //! them is an error of that key, not the end of the sandbox. What each does is upstream's, in order and arithmetic.
 
 pub mod events;
+pub mod pods;
 mod queue;
 
 use std::{
