@@ -3,9 +3,15 @@
 //! The frame is the same for all ([`run`]): a queue without doubles, retries with growing delays, and a panic in one of
 //! them is an error of that key, not the end of the sandbox. What each does is upstream's, in order and arithmetic.
 
+#[cfg(test)]
+mod bench;
 pub mod events;
+pub mod job;
+mod owned;
 pub mod pods;
 mod queue;
+pub mod revisions;
+pub mod stateful_set;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

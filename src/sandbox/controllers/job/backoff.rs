@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 const FIRST: Duration = Duration::from_secs(10);
 
 /// At the most (`MaxJobPodFailureBackOff`).
-const MAX: Duration = Duration::from_mins(10);
+const MAX: Duration = Duration::from_secs(600);
 
 /// Failures since the last success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,7 +60,10 @@ pub fn remaining(failures: u32, last: Timestamp, now: Timestamp) -> Duration {
 #[must_use]
 pub fn finished_at(pod: &Pod) -> Timestamp {
     let created = || pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    containers_finished_at(pod).or_else(|| unready_since(pod)).or_else(|| deletion_asked_at(pod)).unwrap_or_else(created)
+    containers_finished_at(pod)
+        .or_else(|| unready_since(pod))
+        .or_else(|| deletion_asked_at(pod))
+        .unwrap_or_else(created)
 }
 
 fn containers_finished_at(pod: &Pod) -> Option<Timestamp> {
@@ -135,7 +138,8 @@ mod tests {
         let unready = pod(json!({"status": {"conditions": [
             {"type": "Ready", "status": "False", "lastTransitionTime": at(3).to_string()}]}}));
         assert_eq!(finished_at(&unready), at(3));
-        let deleted = pod(json!({"metadata": {"deletionTimestamp": at(40).to_string(), "deletionGracePeriodSeconds": 30}}));
+        let deleted =
+            pod(json!({"metadata": {"deletionTimestamp": at(40).to_string(), "deletionGracePeriodSeconds": 30}}));
         assert_eq!(finished_at(&deleted), at(10));
         let ready = pod(json!({"metadata": {"creationTimestamp": at(1).to_string()},
             "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at(3).to_string()}]}}));

@@ -57,8 +57,8 @@ impl Indexes {
     /// How many they are.
     #[must_use]
     pub fn total(&self) -> i32 {
-        let total = self.0.iter().map(|interval| i64::from(interval.last) - i64::from(interval.first) + 1).sum();
-        i32::try_from::<i64>(total).unwrap_or(i32::MAX)
+        let total: i64 = self.0.iter().map(|interval| i64::from(interval.last) - i64::from(interval.first) + 1).sum();
+        i32::try_from(total).unwrap_or(i32::MAX)
     }
 
     /// Whether an index is among them.

@@ -2,7 +2,9 @@
 //! (k/pkg/controller/job/{pod_failure_policy,success_policy}.go, v1.34.4).
 
 use k8s_openapi::api::{
-    batch::v1::{JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern},
+    batch::v1::{
+        JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    },
     core::v1::{ContainerStatus, Pod, PodStatus},
 };
 
@@ -47,10 +49,7 @@ pub fn of_failure(policy: Option<&PodFailurePolicy>, pod: &Pod) -> Verdict {
         } else {
             let patterns = rule.on_pod_conditions.as_deref().unwrap_or_default();
             let Some(condition) = matching_condition(status, patterns) else { continue };
-            format!(
-                "Pod {namespace}/{name} has condition {condition} matching {} rule at index {at}",
-                rule.action
-            )
+            format!("Pod {namespace}/{name} has condition {condition} matching {} rule at index {at}", rule.action)
         };
         match rule.action.as_str() {
             "Ignore" => return Verdict::Ignored,
@@ -65,10 +64,7 @@ pub fn of_failure(policy: Option<&PodFailurePolicy>, pod: &Pod) -> Verdict {
 }
 
 /// The first terminated container whose exit code is meant, those of the pod before its init containers.
-fn matching_container(
-    status: &PodStatus,
-    wanted: &PodFailurePolicyOnExitCodesRequirement,
-) -> Option<(String, i32)> {
+fn matching_container(status: &PodStatus, wanted: &PodFailurePolicyOnExitCodesRequirement) -> Option<(String, i32)> {
     let lists = [&status.container_statuses, &status.init_container_statuses];
     lists.into_iter().flatten().flatten().find_map(|container: &ContainerStatus| {
         let code = container.state.as_ref()?.terminated.as_ref()?.exit_code;
@@ -164,7 +160,8 @@ mod tests {
             {"action": "FailJob", "onExitCodes": {"containerName": "side", "operator": "In", "values": [42]}},
         ]));
         assert_eq!(of_failure(Some(&rules), &pod(42, "Ready")), Verdict::Counts);
-        let condition = policy(&json!([{"action": "FailJob", "onPodConditions": [{"type": "ConfigIssue", "status": "True"}]}]));
+        let condition =
+            policy(&json!([{"action": "FailJob", "onPodConditions": [{"type": "ConfigIssue", "status": "True"}]}]));
         let message = "Pod shop/work-x has condition ConfigIssue matching FailJob rule at index 0";
         assert_eq!(of_failure(Some(&condition), &pod(1, "ConfigIssue")), Verdict::FailsJob(message.to_owned()));
     }
@@ -172,7 +169,8 @@ mod tests {
     #[test]
     fn success_rules_ask_for_indexes_or_for_a_count() {
         let spec = |rules: Value| -> JobSpec {
-            serde_json::from_value(json!({"completions": 5, "template": {}, "successPolicy": {"rules": rules}})).unwrap()
+            serde_json::from_value(json!({"completions": 5, "template": {}, "successPolicy": {"rules": rules}}))
+                .unwrap()
         };
         let table = [
             (json!([{"succeededIndexes": "0,2"}]), "0-2", Some(0)),

@@ -154,8 +154,7 @@ pub(super) fn apply_policy(registry: &Registry, set: &StatefulSet, pod: &Pod) ->
 
 /// Whether a claim still belongs to an earlier pod of this name, with which it is to go; until then no new one comes.
 pub(super) fn wait_for_an_earlier_pod(registry: &Registry, set: &StatefulSet, pod: &Pod) -> bool {
-    retention(set).go_with_pod
-        && stored(registry, set, pod).iter().any(|claim| is_stale::<Pod>(claim, &pod.metadata))
+    retention(set).go_with_pod && stored(registry, set, pod).iter().any(|claim| is_stale::<Pod>(claim, &pod.metadata))
 }
 
 /// Creates the claims of a pod that are not there.

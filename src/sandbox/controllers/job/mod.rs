@@ -1,0 +1,4 @@
+//! Jobs.
+pub mod backoff;
+pub mod indexes;
+pub mod policy;
