@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod bench;
+pub mod daemon_set;
 pub mod events;
 pub mod job;
 mod owned;

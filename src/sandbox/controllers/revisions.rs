@@ -36,7 +36,7 @@ const PREFIX_MAX: usize = 223;
 pub fn patch_of(template: &PodTemplateSpec) -> Result<Value, ApiError> {
     let mut template = serde_json::to_value(template).map_err(ApiError::internal)?;
     template["$patch"] = json!("replace");
-    Ok(json!({"spec": {"template": template}}))
+    Ok(sorted(json!({"spec": {"template": template}})))
 }
 
 /// The template that a revision holds.
@@ -64,11 +64,10 @@ pub fn revision_name(owner: &str, hash: &str) -> String {
     format!("{}-{hash}", &owner[..end.unwrap_or(0)])
 }
 
-/// `HashControllerRevision`: FNV over the patch and the count of collisions.
+/// `HashControllerRevision`: FNV over the patch, whose keys are in order, and the count of collisions.
 #[must_use]
 pub fn hash_of(data: &Value, collisions: Option<i32>) -> String {
-    let mut text = String::new();
-    write_sorted(data, &mut text);
+    let text = data.to_string();
     let probe = collisions.map(|count| count.to_string()).unwrap_or_default();
     names::safe_encode(&fnv_32(text.bytes().chain(probe.bytes())).to_string())
 }
@@ -78,33 +77,15 @@ fn fnv_32(bytes: impl Iterator<Item = u8>) -> u32 {
     bytes.fold(2_166_136_261, |hash: u32, byte| hash.wrapping_mul(16_777_619) ^ u32::from(byte))
 }
 
-/// JSON with its keys in order, as Go writes maps.
-fn write_sorted(value: &Value, text: &mut String) {
+/// JSON with its keys in order, as Go writes maps: `kubectl` compares revisions byte by byte.
+fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {
-            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            text.push('{');
-            for (at, (key, inner)) in sorted.into_iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                text.push_str(&Value::from(key.as_str()).to_string());
-                text.push(':');
-                write_sorted(inner, text);
-            }
-            text.push('}');
+            let inner: BTreeMap<String, Value> = map.into_iter().map(|(key, inner)| (key, sorted(inner))).collect();
+            Value::Object(inner.into_iter().collect())
         }
-        Value::Array(items) => {
-            text.push('[');
-            for (at, inner) in items.iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                write_sorted(inner, text);
-            }
-            text.push(']');
-        }
-        plain => text.push_str(&plain.to_string()),
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        plain => plain,
     }
 }
 
@@ -234,8 +215,9 @@ mod tests {
 
     #[test]
     fn the_hash_is_of_the_content_whatever_the_order_of_its_keys() {
-        let one = json!({"spec": {"template": {"a": 1, "b": [{"x": "\"", "y": null}]}}});
-        let other = json!({"spec": {"template": {"b": [{"y": null, "x": "\""}], "a": 1}}});
+        let one = sorted(json!({"spec": {"template": {"a": 1, "b": [{"x": "\"", "y": null}]}}}));
+        let other = sorted(json!({"spec": {"template": {"b": [{"y": null, "x": "\""}], "a": 1}}}));
+        assert_eq!(one.to_string(), other.to_string());
         assert_eq!(hash_of(&one, Some(0)), hash_of(&other, Some(0)));
         assert_ne!(hash_of(&one, Some(0)), hash_of(&one, Some(1)));
         assert_ne!(hash_of(&one, Some(0)), hash_of(&json!({}), Some(0)));
