@@ -54,6 +54,12 @@ impl Indexes {
         Self::merged(self.0.iter().copied().chain(more).collect())
     }
 
+    /// These and those of another set.
+    #[must_use]
+    pub fn merge(&self, other: &Self) -> Self {
+        Self::merged(self.0.iter().chain(&other.0).copied().collect())
+    }
+
     /// How many they are.
     #[must_use]
     pub fn total(&self) -> i32 {
@@ -155,6 +161,7 @@ mod tests {
         let set = Indexes::parse("1,2,5", 10);
         assert_eq!(set.with([0, 3, 4]).to_string(), "0-5");
         assert_eq!(set.with([7]).to_string(), "1,2,5,7");
+        assert_eq!(set.merge(&Indexes::parse("3,4,9", 10)).to_string(), "1-5,9");
         assert!(set.has(2) && set.has(5) && !set.has(0) && !set.has(3) && !set.has(6));
     }
 
