@@ -5,9 +5,17 @@
 //! * [`rollout`]: the bounds of a rolling update.
 //! * [`selector`]: label selectors against labels.
 //! * [`kinds`]: the kinds of object that Kubernetes serves.
+//! * [`quantity`]: quantities of resources.
+//! * [`endpoints`]: which endpoints get new connections.
+//! * [`taints`]: taints and tolerations.
+//! * [`node_health`]: when zones count as broken.
 
 pub mod disruption;
+pub mod endpoints;
 pub mod int_or_percent;
 pub mod kinds;
+pub mod node_health;
+pub mod quantity;
 pub mod rollout;
 pub mod selector;
+pub mod taints;

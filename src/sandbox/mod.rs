@@ -5,10 +5,18 @@
 //! * [`store`]: objects, versions, changes.
 //! * [`registry`]: the verbs with Kubernetes' rules.
 //! * [`controllers`]: what moves objects.
+//! * [`scheduler`]: which node a pod goes to.
+//! * [`net`]: where each node sends new connections to Services.
+//! * [`random`]: chance that can be repeated.
+//! * [`selectors`]: label selectors of typed objects.
 
 pub mod controllers;
 pub mod error;
 pub mod kinds;
 pub mod names;
+pub mod net;
+pub mod random;
 pub mod registry;
+pub mod scheduler;
+pub mod selectors;
 pub mod store;

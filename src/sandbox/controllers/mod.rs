@@ -6,13 +6,20 @@
 #[cfg(test)]
 mod bench;
 pub mod daemon_set;
+pub mod disruption;
+pub mod endpoint_slice;
+pub mod endpoints;
 pub mod events;
 pub mod job;
+pub mod node_lifecycle;
 mod owned;
+mod pace;
+pub mod pod_gc;
 pub mod pods;
 mod queue;
 pub mod revisions;
 pub mod stateful_set;
+pub mod taint_eviction;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
