@@ -8,21 +8,28 @@
 //! * [`garbage`], [`namespace`]: what goes with what.
 //! * [`service_account`]: what each namespace holds.
 
+#[cfg(test)]
+mod bench;
+pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod events;
 pub mod garbage;
+pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
+mod owned;
 mod pace;
 pub mod pod_gc;
 pub mod pods;
 mod queue;
 pub mod replica_set;
+pub mod revisions;
 pub mod service_account;
 pub mod start;
+pub mod stateful_set;
 pub mod taint_eviction;
 #[cfg(test)]
 pub(crate) mod test_cluster;
