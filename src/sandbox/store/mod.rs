@@ -236,7 +236,10 @@ impl Store {
     }
 
     /// The changes of a kind after a version, at most `most` of them.
-    fn changes(&self, kind: &Kind, since: u64, most: usize) -> Result<Vec<Arc<Change>>, Fallen> {
+    ///
+    /// # Errors
+    /// When changes since then have been dropped.
+    pub fn changes(&self, kind: &Kind, since: u64, most: usize) -> Result<Vec<Arc<Change>>, Fallen> {
         let inner = self.lock();
         let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return Ok(Vec::new()) };
         if since < shelf.dropped {
