@@ -1,4 +1,4 @@
-//! The loopback addresses of a sandbox: one block of 65,536 for each, so that sandboxes stand side by side.
+//! The loopback addresses of a sandbox: blocks of its own, so that sandboxes stand side by side.
 //!
 //! Linux takes all of 127.0.0.0/8 for its own; a block is claimed by a socket on its first address, which the system
 //! frees whatever becomes of this process.
@@ -7,8 +7,14 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 use super::SandboxError;
 
-/// The blocks that are tried, 127.64.0.0 to 127.191.0.0: far from what resolvers and services commonly use.
-const BLOCKS: std::ops::RangeInclusive<u8> = 64..=191;
+/// The blocks that are tried for pods, 127.64.0.0/16 to 127.127.0.0/16: far from what resolvers and services use.
+const BLOCKS: std::ops::RangeInclusive<u8> = 64..=127;
+
+/// How far the block of nodes and Services lies beyond that of pods.
+const BEYOND: u8 = 64;
+
+/// How many addresses Services have.
+pub const SERVICES: u32 = 4_096;
 
 /// The port of the claim: below the ports that the system gives to clients, and nobody's by custom.
 const CLAIM_PORT: u16 = 17_053;
@@ -38,27 +44,33 @@ impl Block {
         Err(SandboxError::NoBlock { of: BLOCKS.count() })
     }
 
-    const fn address(&self, third: u8, fourth: u8) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.second, third, fourth)
+    /// Its number, which no other sandbox of this machine has now.
+    #[must_use]
+    pub const fn number(&self) -> u8 {
+        self.second
+    }
+
+    const fn beyond(&self, third: u8, fourth: u8) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.second + BEYOND, third, fourth)
     }
 
     /// The address of a node by its number: up to 1,007 nodes.
     #[must_use]
     pub fn node(&self, number: u16) -> Ipv4Addr {
         let [high, low] = (number + 1).to_be_bytes();
-        self.address(1 + high, low)
+        self.beyond(1 + high, low)
     }
 
-    /// The first address of those that pods get, up to and without [`Self::services`].
+    /// The network, a /16, of the addresses that pods get.
     #[must_use]
     pub const fn pods(&self) -> Ipv4Addr {
-        self.address(16, 0)
+        Ipv4Addr::new(127, self.second, 0, 0)
     }
 
-    /// The first of the 4,096 addresses that Services get.
+    /// The first of the [`SERVICES`] addresses that Services get.
     #[must_use]
     pub const fn services(&self) -> Ipv4Addr {
-        self.address(240, 0)
+        self.beyond(240, 0)
     }
 }
 
@@ -78,10 +90,10 @@ mod tests {
     }
 
     #[test]
-    fn nodes_have_addresses_of_their_own_below_those_of_pods() {
+    fn nodes_have_addresses_of_their_own_below_those_of_services() {
         let block = Block::claim().unwrap();
         let addresses: std::collections::BTreeSet<Ipv4Addr> = (0..1_007).map(|number| block.node(number)).collect();
         assert_eq!(addresses.len(), 1_007);
-        assert!(addresses.iter().all(|address| *address < block.pods()));
+        assert!(addresses.iter().all(|address| *address < block.services()));
     }
 }

@@ -3,21 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    Block,
     error::ApiError,
-    kinds, names,
+    kinds,
     registry::{Registry, WriteOptions},
 };
 
 /// The label and the taint of the control plane's nodes.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-
-/// What every node has: more than the experiments ask for, and the same on every machine, so that no verdict hangs on
-/// the size of a laptop.
-const NODE_CPUS: &str = "8";
-const NODE_MEMORY: &str = "16Gi";
-/// The kubelet's own limit (k/pkg/kubelet/apis/config/v1beta1/defaults.go, v1.34.4).
-const PODS_MAX: &str = "110";
 
 /// How many nodes, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,31 +70,20 @@ fn letter(number: u16) -> String {
 }
 
 /// Creates the namespaces and nodes of a new cluster.
-pub(super) fn create(registry: &Registry, topology: &Topology, block: &Block) -> Result<(), ApiError> {
+pub(super) fn create(registry: &Registry, topology: &Topology) -> Result<(), ApiError> {
     let options = WriteOptions::default();
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         registry.create(&kinds::NAMESPACE, "", json!({"metadata": {"name": name}}), &options)?;
     }
-    for (number, node) in (0..).zip(topology.nodes()) {
-        registry.create(&kinds::NODE, "", node_object(&node, &block.node(number).to_string()), &options)?;
+    for node in topology.nodes() {
+        registry.create(&kinds::NODE, "", node_object(&node), &options)?;
     }
-    let ports = json!([{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]);
-    let service = json!({
-        "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
-        "spec": {"type": "ClusterIP", "ports": ports},
-    });
-    registry.create(&kinds::SERVICE, "default", service, &options)?;
     Ok(())
 }
 
-fn node_object(node: &NodeShape, address: &str) -> Value {
-    let mut labels = json!({
-        "kubernetes.io/hostname": node.name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": arch(),
-        "beta.kubernetes.io/os": "linux",
-        "beta.kubernetes.io/arch": arch(),
-    });
+/// A node as it is before its kubelet has told of itself.
+fn node_object(node: &NodeShape) -> Value {
+    let mut labels = json!({});
     let mut spec = json!({"providerID": format!("sandbox://{}", node.name)});
     if node.control_plane {
         labels[CONTROL_PLANE] = json!("");
@@ -111,45 +92,7 @@ fn node_object(node: &NodeShape, address: &str) -> Value {
     if let Some(zone) = &node.zone {
         labels["topology.kubernetes.io/zone"] = json!(zone);
     }
-    let capacity = json!({"cpu": NODE_CPUS, "memory": NODE_MEMORY, "pods": PODS_MAX, "ephemeral-storage": "100Gi"});
-    let now = names::now_seconds();
-    json!({
-        "metadata": {"name": node.name, "labels": labels},
-        "spec": spec,
-        "status": {
-            "capacity": capacity,
-            "allocatable": capacity,
-            "addresses": [
-                {"type": "InternalIP", "address": address},
-                {"type": "Hostname", "address": node.name},
-            ],
-            "conditions": [{
-                "type": "Ready",
-                "status": "True",
-                "reason": "KubeletReady",
-                "message": "kubelet is posting ready status",
-                "lastHeartbeatTime": now,
-                "lastTransitionTime": now,
-            }],
-            "nodeInfo": {
-                "architecture": arch(),
-                "operatingSystem": "linux",
-                "osImage": "evenkeel sandbox",
-                "kernelVersion": "",
-                "machineID": "",
-                "systemUUID": "",
-                "bootID": "",
-                "containerRuntimeVersion": "process://1",
-                "kubeletVersion": super::VERSION,
-                "kubeProxyVersion": "",
-            },
-        },
-    })
-}
-
-/// The machine's architecture, as Kubernetes names it.
-const fn arch() -> &'static str {
-    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+    json!({"metadata": {"name": node.name, "labels": labels}, "spec": spec})
 }
 
 #[cfg(test)]
