@@ -9,7 +9,9 @@
 //! * [`endpoints`]: which endpoints get new connections.
 //! * [`taints`]: taints and tolerations.
 //! * [`node_health`]: when zones count as broken.
+//! * [`autoscale`]: the horizontal pod autoscaler.
 
+pub mod autoscale;
 pub mod disruption;
 pub mod endpoints;
 pub mod int_or_percent;

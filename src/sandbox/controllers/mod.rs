@@ -3,6 +3,7 @@
 //! The frame is the same for all ([`run`]): a queue without doubles, retries with growing delays, and a panic in one of
 //! them is an error of that key, not the end of the sandbox. What each does is upstream's, in order and arithmetic.
 
+pub mod autoscaler;
 #[cfg(test)]
 mod bench;
 pub mod daemon_set;
