@@ -2,7 +2,8 @@
 //!
 //! * [`int_or_percent`]: `IntOrString` values and their rounding.
 //! * [`disruption`]: what a budget lets through.
-//! * [`rollout`]: the bounds of a rolling update.
+//! * [`rollout`]: the bounds of a rolling update, and its steps.
+//! * [`deletion_rank`]: which pods a ReplicaSet deletes first.
 //! * [`selector`]: label selectors against labels.
 //! * [`kinds`]: the kinds of object that Kubernetes serves.
 //! * [`quantity`]: quantities of resources.
@@ -12,6 +13,7 @@
 //! * [`autoscale`]: the horizontal pod autoscaler.
 
 pub mod autoscale;
+pub mod deletion_rank;
 pub mod disruption;
 pub mod endpoints;
 pub mod int_or_percent;

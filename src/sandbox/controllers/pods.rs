@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Pod, PodTemplateSpec},
-    apimachinery::pkg::apis::meta::v1::{LabelSelector as ApiSelector, ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::{LabelSelector as ApiSelector, ObjectMeta, OwnerReference, Time},
 };
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use crate::{
     model::selector::LabelSelector,
     sandbox::{
         error::ApiError,
+        names,
         registry::{DeleteOptions, Registry, deletion::Deleted, typed::Served},
     },
 };
@@ -73,6 +74,12 @@ pub fn record<K: Served>(
     message: &str,
 ) {
     events::record_about(registry, &reference(about), severity, component, reason, message);
+}
+
+/// The time as objects have it, in whole seconds.
+#[must_use]
+pub fn stamp() -> Time {
+    Time(Timestamp::from_second(names::now().as_second()).unwrap_or_default())
 }
 
 /// A selector of the API as one that labels can be held against.

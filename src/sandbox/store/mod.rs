@@ -149,6 +149,15 @@ impl Store {
         places.filter_map(|(of, place)| inner.shelves.get(of)?.objects.get(place)).map(Arc::clone).collect()
     }
 
+    /// Whether something of any kind names this uid among its owners, and is such as is asked for.
+    #[must_use]
+    pub fn has_dependent(&self, uid: &str, is_such: impl Fn(&Object) -> bool) -> bool {
+        let inner = self.lock();
+        let places = inner.owned.get(uid).into_iter().flatten();
+        let mut found = places.filter_map(|(of, place)| inner.shelves.get(of)?.objects.get(place));
+        found.any(|object| is_such(object))
+    }
+
     /// The pods that are bound to a node.
     #[must_use]
     pub fn pods_on(&self, node: &str) -> Vec<Arc<Object>> {
@@ -227,7 +236,10 @@ impl Store {
     }
 
     /// The changes of a kind after a version, at most `most` of them.
-    fn changes(&self, kind: &Kind, since: u64, most: usize) -> Result<Vec<Arc<Change>>, Fallen> {
+    ///
+    /// # Errors
+    /// When changes since then have been dropped.
+    pub fn changes(&self, kind: &Kind, since: u64, most: usize) -> Result<Vec<Arc<Change>>, Fallen> {
         let inner = self.lock();
         let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return Ok(Vec::new()) };
         if since < shelf.dropped {
