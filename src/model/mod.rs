@@ -10,7 +10,9 @@
 //! * [`endpoints`]: which endpoints get new connections.
 //! * [`taints`]: taints and tolerations.
 //! * [`node_health`]: when zones count as broken.
+//! * [`autoscale`]: the horizontal pod autoscaler.
 
+pub mod autoscale;
 pub mod deletion_rank;
 pub mod disruption;
 pub mod endpoints;

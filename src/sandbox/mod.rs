@@ -6,6 +6,7 @@
 //! * [`store`]: objects, versions, changes.
 //! * [`registry`]: the verbs with Kubernetes' rules.
 //! * [`controllers`]: what moves objects.
+//! * [`metrics`]: what pods and nodes use.
 //! * [`scheduler`]: which node a pod goes to.
 //! * [`net`]: where each node sends new connections to Services.
 //! * [`random`]: chance that can be repeated.
@@ -15,6 +16,7 @@ pub mod api;
 pub mod controllers;
 pub mod error;
 pub mod kinds;
+pub mod metrics;
 pub mod names;
 pub mod net;
 pub mod random;

@@ -5,9 +5,11 @@
 //!
 //! * [`start`]: the list of them.
 //! * [`deployment`], [`replica_set`]: workloads; [`pods`] is what owners of pods share.
+//! * [`stateful_set`], [`daemon_set`] with their [`revisions`], [`job`], [`autoscaler`]: further workloads.
 //! * [`garbage`], [`namespace`]: what goes with what.
 //! * [`service_account`]: what each namespace holds.
 
+pub mod autoscaler;
 #[cfg(test)]
 mod bench;
 pub mod daemon_set;

@@ -3,8 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    Controller, deployment::Deployments, garbage::Garbage, namespace::Namespaces, replica_set::ReplicaSets,
+    Controller,
+    daemon_set::DaemonSets,
+    deployment::Deployments,
+    garbage::Garbage,
+    job::{FinishedJobs, Jobs, OrphanPods},
+    namespace::Namespaces,
+    replica_set::ReplicaSets,
     service_account::ServiceAccounts,
+    stateful_set::StatefulSets,
 };
 use crate::sandbox::registry::Registry;
 
@@ -24,5 +31,10 @@ pub fn all(registry: &Arc<Registry>, options: &Options) -> Vec<Arc<dyn Controlle
         Arc::new(Garbage::new(Arc::clone(registry))),
         Arc::new(Deployments::new(Arc::clone(registry))),
         Arc::new(ReplicaSets::new(Arc::clone(registry))),
+        Arc::new(StatefulSets::new(Arc::clone(registry))),
+        Arc::new(DaemonSets::new(Arc::clone(registry))),
+        Arc::new(Jobs::new(Arc::clone(registry))),
+        Arc::new(OrphanPods::new(Arc::clone(registry))),
+        Arc::new(FinishedJobs::new(Arc::clone(registry))),
     ]
 }
