@@ -1,14 +1,24 @@
 //! The embedded cluster: the Kubernetes API, its controllers, a scheduler and a kubelet that runs pods as processes,
 //! all inside this process. From outside it is only an API client, power over nodes, and a way to dial Services.
 //!
+//! * [`api`]: the HTTP API over them, in process and on a port.
 //! * [`kinds`], [`error`], [`names`]: what is served, how it refuses, what it calls things.
 //! * [`store`]: objects, versions, changes.
 //! * [`registry`]: the verbs with Kubernetes' rules.
 //! * [`controllers`]: what moves objects.
+//! * [`scheduler`]: which node a pod goes to.
+//! * [`net`]: where each node sends new connections to Services.
+//! * [`random`]: chance that can be repeated.
+//! * [`selectors`]: label selectors of typed objects.
 
+pub mod api;
 pub mod controllers;
 pub mod error;
 pub mod kinds;
 pub mod names;
+pub mod net;
+pub mod random;
 pub mod registry;
+pub mod scheduler;
+pub mod selectors;
 pub mod store;
