@@ -6,11 +6,21 @@
 //! * [`store`]: objects, versions, changes.
 //! * [`registry`]: the verbs with Kubernetes' rules.
 //! * [`controllers`]: what moves objects.
+//! * [`metrics`]: what pods and nodes use.
+//! * [`scheduler`]: which node a pod goes to.
+//! * [`net`]: where each node sends new connections to Services.
+//! * [`random`]: chance that can be repeated.
+//! * [`selectors`]: label selectors of typed objects.
 
 pub mod api;
 pub mod controllers;
 pub mod error;
 pub mod kinds;
+pub mod metrics;
 pub mod names;
+pub mod net;
+pub mod random;
 pub mod registry;
+pub mod scheduler;
+pub mod selectors;
 pub mod store;
