@@ -15,6 +15,8 @@
 pub mod api;
 pub mod controllers;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod kinds;
 pub mod metrics;
 pub mod names;
