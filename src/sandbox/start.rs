@@ -68,7 +68,7 @@ impl Options {
             serve: None,
             executable,
             seed: 1,
-            node_grace: controllers::node_lifecycle::GRACE,
+            node_grace: controllers::node_lifecycle::NODE_MONITOR_GRACE_PERIOD,
             denied: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{self, error::SendError};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, handshake::derive_accept_key, protocol::{Role, WebSocketConfig}},
@@ -36,7 +37,6 @@ mod channel {
     pub(super) const STDOUT: u8 = 1;
     pub(super) const STDERR: u8 = 2;
     pub(super) const ERROR: u8 = 3;
-    pub(super) const RESIZE: u8 = 4;
     /// Since v5: the channel in the next byte is closed.
     pub(super) const CLOSE: u8 = 255;
 }
@@ -118,50 +118,62 @@ fn switched(protocol: &'static str, key: &str) -> Result<Answer, ApiError> {
 async fn converse(socket: Socket, session: ExecSession, shown: Shown, command: &[String]) {
     let ExecSession { mut stdin, mut output, end } = session;
     let (mut to_client, mut from_client) = socket.split();
-    let mut output_open = true;
-    while output_open {
+    // Input that the program has no room for yet. Meanwhile no more is read, but its output still is: it may be what
+    // the program waits for.
+    let mut held: Option<Bytes> = None;
+    loop {
         tokio::select! {
-            written = output.recv() => match written {
-                Some(ExecOutput::Stdout(bytes)) if shown.stdout => {
-                    output_open = send(&mut to_client, channel::STDOUT, &bytes).await;
+            written = output.recv() => {
+                let sent = match written {
+                    Some(ExecOutput::Stdout(bytes)) if shown.stdout => {
+                        send(&mut to_client, channel::STDOUT, &bytes).await
+                    }
+                    Some(ExecOutput::Stderr(bytes)) if shown.stderr => {
+                        send(&mut to_client, channel::STDERR, &bytes).await
+                    }
+                    Some(_) => true,
+                    None => break,
+                };
+                if !sent {
+                    return;
                 }
-                Some(ExecOutput::Stderr(bytes)) if shown.stderr => {
-                    output_open = send(&mut to_client, channel::STDERR, &bytes).await;
-                }
-                Some(_) => {}
-                None => break,
+            }
+            room = room(&stdin), if held.is_some() => match (room, held.take()) {
+                (Ok(room), Some(bytes)) => room.send(bytes),
+                // The program reads no more.
+                _ => stdin = None,
             },
-            message = from_client.next() => match message {
-                Some(Ok(Message::Binary(message))) => hear(&message, &mut stdin).await,
+            message = from_client.next(), if held.is_none() => match message {
+                Some(Ok(Message::Binary(message))) => held = hear(&message, &mut stdin),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Text(_) | Message::Frame(_))) => {}
                 // The client has gone; with the session the program ends.
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             },
         }
     }
-    if output_open {
-        let status = status_of(&end.await, command).to_string();
-        send(&mut to_client, channel::ERROR, status.as_bytes()).await;
-    }
+    let status = status_of(&end.await, command).to_string();
+    send(&mut to_client, channel::ERROR, status.as_bytes()).await;
     // The client may be gone already, which is all the same now.
     let _ = to_client.close().await;
 }
 
-async fn hear(message: &Bytes, stdin: &mut Option<tokio::sync::mpsc::Sender<Bytes>>) {
-    match message.first() {
-        Some(&channel::STDIN) => {
-            if let Some(open) = stdin
-                && message.len() > 1
-                && open.send(message.slice(1..)).await.is_err()
-            {
-                // The program reads no more.
-                *stdin = None;
-            }
-        }
-        Some(&channel::CLOSE) if message.get(1) == Some(&channel::STDIN) => *stdin = None,
-        // Programs have no terminal whose size could change.
-        Some(&channel::RESIZE) | None | Some(_) => {}
+/// Room for input; never any where the program takes none.
+async fn room(stdin: &Option<mpsc::Sender<Bytes>>) -> Result<mpsc::Permit<'_, Bytes>, SendError<()>> {
+    match stdin {
+        Some(stdin) => stdin.reserve().await,
+        None => Err(SendError(())),
     }
+}
+
+/// Takes a message: input is handed back, the end of it is noted.
+fn hear(message: &Bytes, stdin: &mut Option<mpsc::Sender<Bytes>>) -> Option<Bytes> {
+    match message.first() {
+        Some(&channel::STDIN) if stdin.is_some() && message.len() > 1 => return Some(message.slice(1..)),
+        Some(&channel::CLOSE) if message.get(1) == Some(&channel::STDIN) => *stdin = None,
+        // Programs have no terminal whose size could change; nothing else comes from a client.
+        _ => {}
+    }
+    None
 }
 
 async fn send(to: &mut SplitSink<Socket, Message>, channel: u8, bytes: &[u8]) -> bool {
