@@ -5,10 +5,12 @@
 //! * [`store`]: objects, versions, changes.
 //! * [`registry`]: the verbs with Kubernetes' rules.
 //! * [`controllers`]: what moves objects.
+//! * [`kubelet`]: pods as processes.
 
 pub mod controllers;
 pub mod error;
 pub mod kinds;
+pub mod kubelet;
 pub mod names;
 pub mod registry;
 pub mod store;
