@@ -22,6 +22,7 @@ use super::{
     ledger::{Entry, Ledger, micros},
     message::LoadMessage,
     pool::Pool,
+    source::Sources,
     voice::Voice,
 };
 use crate::{
@@ -68,6 +69,7 @@ pub(super) struct Client {
     pool: Option<RefCell<Pool>>,
     ledger: RefCell<Ledger>,
     voice: Rc<Voice>,
+    sources: Rc<Sources>,
 }
 
 impl Client {
@@ -78,6 +80,7 @@ impl Client {
         origin: Instant,
         ended: Rc<Notify>,
         voice: Rc<Voice>,
+        sources: Rc<Sources>,
     ) -> Self {
         let micros = |value: i64| Duration::from_micros(value.try_into().unwrap_or_default());
         let (connect_timeout, timeout) = (micros(spec.connect_timeout_us), micros(spec.timeout_us));
@@ -98,6 +101,7 @@ impl Client {
             origin,
             ended,
             voice,
+            sources,
         }
     }
 
@@ -184,7 +188,7 @@ impl Client {
 
     async fn open_spare(&self) {
         let Some(pool) = &self.pool else { return };
-        match timeout(self.connect_timeout, Connection::open(self.spec.address)).await {
+        match timeout(self.connect_timeout, Connection::open(self.spec.address, &self.sources)).await {
             Ok(Ok(connection)) => {
                 self.ledger.borrow_mut().connection_opened();
                 pool.borrow_mut().put(connection);
@@ -198,7 +202,7 @@ impl Client {
         let began = Instant::now();
         let (reused, opened) = match way {
             Way::Pooled(connection) => (true, Some(Ok(connection))),
-            Way::New(deadline) => (false, deadline.limit(Connection::open(self.spec.address)).await),
+            Way::New(deadline) => (false, deadline.limit(Connection::open(self.spec.address, &self.sources)).await),
         };
         let mut connection = match opened {
             Some(Ok(connection)) => connection,
@@ -229,6 +233,9 @@ impl Client {
         {
             pool.borrow_mut().put(connection);
         } else {
+            if whole {
+                connection.end_well();
+            }
             self.forget_connection();
         }
     }

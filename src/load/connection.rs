@@ -9,12 +9,14 @@ use http_body_util::Empty;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::{TcpSocket, TcpStream},
     task::{AbortHandle, spawn_local},
     time::Instant,
 };
 
-use super::wire::{CountedStream, Wire};
+use super::{
+    source::{Source, Sources},
+    wire::{CountedStream, Wire},
+};
 
 /// The most that hyper may buffer of a connection; a longer head is not HTTP to us. Keeps memory flat.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -40,13 +42,14 @@ pub(super) struct Connection {
     pub(super) uses: u32,
     /// The pod at the other end, once an answer has named it.
     pub(super) pod: Option<String>,
+    source: Option<Source>,
     driver: AbortHandle,
 }
 
 impl Connection {
     /// Connects to `address`.
-    pub(super) async fn open(address: SocketAddr) -> Result<Self, OpenError> {
-        let stream = connect(address).await.map_err(OpenError::System)?;
+    pub(super) async fn open(address: SocketAddr, sources: &Rc<Sources>) -> Result<Self, OpenError> {
+        let (stream, source) = sources.connect(address).await.map_err(OpenError::System)?;
         let opened = Instant::now();
         let wire = Rc::new(Wire::default());
         let io = TokioIo::new(CountedStream::new(stream, Rc::clone(&wire)));
@@ -54,7 +57,14 @@ impl Connection {
             http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(io).await.map_err(OpenError::Http)?;
         // What goes wrong under a request is told to that request; what goes wrong without one loses nothing.
         let driver = spawn_local(async move { drop(connection.await) }).abort_handle();
-        Ok(Self { sender, wire, opened, uses: 0, pod: None, driver })
+        Ok(Self { sender, wire, opened, uses: 0, pod: None, source, driver })
+    }
+
+    /// Notes that both sides are done with it, and closes it.
+    pub(super) fn end_well(mut self) {
+        if let Some(source) = &mut self.source {
+            source.ended_well();
+        }
     }
 
     /// Whether it has not been closed, as far as is known here.
@@ -67,12 +77,4 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
-}
-
-// The one place that makes sockets: source addresses, to spread connections over ports, belong here.
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Nagle's algorithm would hold a request back for the acknowledgement of the one before.
-    socket.set_nodelay(true)?;
-    socket.connect(address).await
 }

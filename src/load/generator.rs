@@ -22,6 +22,7 @@ use super::{
     message::LoadMessage,
     pacer::{Commands, Pacer},
     schedule::{RATE_MAX, Schedule},
+    source::Sources,
     voice::Voice,
 };
 use crate::record::event::Outcome;
@@ -186,10 +187,10 @@ async fn generate(
     origin: Instant,
     commands: Commands,
 ) -> Result<LoadTotals, LoadError> {
-    let (ended, voice) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)));
+    let (ended, voice, sources) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)), Sources::new());
     let client = |(spec, template): (LaneSpec, Template)| {
         let rate = spec.rate_per_second;
-        (Rc::new(Client::new(spec, template, origin, Rc::clone(&ended), Rc::clone(&voice))), rate)
+        (Rc::new(Client::new(spec, template, origin, Rc::clone(&ended), Rc::clone(&voice), Rc::clone(&sources))), rate)
     };
     let clients = lanes.into_iter().map(client).collect();
     let pacer = Pacer::new(clients, Rc::clone(&ended), Rc::clone(&voice), origin)?;
