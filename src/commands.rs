@@ -199,11 +199,7 @@ async fn sandbox_up(args: SandboxArgs) -> ExitCode {
         Err(error) => return refuse(ExitCode::Setup, format!("failed to find this executable: {error}")),
     };
     let options = sandbox::Options {
-        topology: sandbox::Topology {
-            control_planes: args.control_planes,
-            workers: args.nodes,
-            zones: args.zones,
-        },
+        topology: sandbox::Topology { control_planes: args.control_planes, workers: args.nodes, zones: args.zones },
         stand_ins: args.stand_ins,
         host_programs: args.host_programs,
         status_only: args.status_only,
