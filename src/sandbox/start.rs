@@ -157,12 +157,16 @@ impl Sandbox {
         let run = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
-                Err(error) => return drop(ready.send(Err(SandboxError::Runtime(error)))),
+                Err(error) => {
+                    // Whoever started it may have given up.
+                    _ = ready.send(Err(SandboxError::Runtime(error)));
+                    return;
+                }
             };
             runtime.block_on(live(options, block, ready, told));
             drop(runtime);
             // Nobody may be waiting.
-            drop(done.send(()));
+            _ = done.send(());
         };
         thread::Builder::new().name("sandbox".to_owned()).spawn(run).map_err(SandboxError::Thread)?;
         let handles = wait.await.map_err(|_gone| SandboxError::Died)??;
