@@ -16,6 +16,9 @@ Exit codes:
     3  inconclusive                    130 interrupted, and everything undone
 
 Start with:
+    evenkeel run experiments/drain/b1-one-node.yaml
+
+and the same on a real cluster:
     evenkeel kind up kind-configs/three-workers.yaml
     evenkeel run experiments/drain/b1-one-node.yaml --on kind:evenkeel";
 
@@ -42,6 +45,9 @@ pub enum Command {
     /// Make and remove kind clusters that experiments run on as they are.
     #[command(subcommand)]
     Kind(KindCommand),
+    /// Start an embedded cluster to play with.
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
     /// Write evenkeel's own container image as an archive, without a container engine.
     Image(ImageArgs),
     /// Print the JSON Schema of experiment files, for editors.
@@ -54,6 +60,9 @@ pub enum Command {
         /// How long.
         span: Span,
     },
+    /// What stands before each process of a sandbox, so that none outlives it.
+    #[command(hide = true)]
+    SandboxProcess(LauncherArgs),
     /// The load agent, for use inside a cluster.
     #[command(hide = true)]
     Agent(AgentOptions),
@@ -62,7 +71,8 @@ pub enum Command {
 /// Which cluster, and with what.
 #[derive(Debug, Clone, Args)]
 pub struct ClusterArgs {
-    /// The cluster: kind:NAME, or context:NAME of your kubeconfig. Never the current context by itself.
+    /// The cluster: sandbox (where left out), kind:NAME, or context:NAME of your kubeconfig. Never the current context
+    /// by itself.
     #[arg(long, value_name = "CLUSTER")]
     pub on: Option<On>,
 }
@@ -84,9 +94,19 @@ pub struct RunArgs {
     /// The folder for records and reports; it is made, and must be empty or absent. [default: runs/TIME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// How many experiments run side by side, each in a sandbox of its own. [default: 4, as far as their load leaves room]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
+    pub jobs: Option<usize>,
     /// The image of the load agent, for lanes from inside the cluster.
     #[arg(long, value_name = "IMAGE", default_value = AGENT_IMAGE)]
     pub agent_image: String,
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs @ 1..=64) => Ok(jobs),
+        _ => Err("write a number from 1 to 64".to_owned()),
+    }
 }
 
 /// `evenkeel plan`.
@@ -136,6 +156,45 @@ pub enum KindCommand {
         /// The cluster's name.
         name: String,
     },
+}
+
+/// `evenkeel sandbox`.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Start an embedded cluster, print its kubeconfig on standard output, and stay until Ctrl-C.
+    Up(SandboxArgs),
+}
+
+/// `evenkeel sandbox up`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Pods are processes of this machine on loopback addresses of their own; docs/sandbox-fidelity.md says what is real,
+modelled or absent.
+
+    evenkeel sandbox up >sandbox.kubeconfig &
+    kubectl --kubeconfig sandbox.kubeconfig get nodes")]
+pub struct SandboxArgs {
+    /// Nodes that run pods.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub nodes: u16,
+    /// Nodes of the control plane.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=7))]
+    pub control_planes: u16,
+    /// Zones that the nodes are spread over; without it no node has a zone.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub zones: Option<u16>,
+    /// Images that run as the sample service, such as `nginx:*`; may be given several times.
+    #[arg(long = "stand-in", value_name = "PATTERN")]
+    pub stand_ins: Vec<String>,
+    /// Let containers whose command is a program of this machine run it, with your own rights.
+    #[arg(long)]
+    pub host_programs: bool,
+    /// Run nothing: every pod is ready as soon as it has a node. For clusters of thousands of pods.
+    #[arg(long)]
+    pub status_only: bool,
+    /// The port of the API on 127.0.0.1; a free one where left out.
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
 }
 
 /// `evenkeel image`.

@@ -9,19 +9,20 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     agent,
-    cli::{Cli, Command, ImageArgs, KindCommand, PlanArgs, RecordArgs},
+    cli::{Cli, Command, ImageArgs, KindCommand, PlanArgs, RecordArgs, SandboxArgs, SandboxCommand},
     cluster::{
-        self,
+        self, Cluster, On, embedded,
         kind::{self, Kind, KindError},
     },
     demo,
     exit_code::ExitCode,
-    experiment,
+    experiment::{self, schema::Experiment},
     failure::chain,
     image,
     judge::verdict::Answer,
     report::terminal::{self, Style},
     run::{signals::Signals, suite},
+    sandbox::{self, Sandbox},
 };
 
 /// Does what the command line says.
@@ -47,6 +48,11 @@ async fn perform(command: Command) -> ExitCode {
         Command::Judge(args) => judge(&args),
         Command::Report(args) => report(&args),
         Command::Kind(command) => kind(command).await,
+        Command::Sandbox(SandboxCommand::Up(args)) => sandbox_up(args).await,
+        Command::SandboxProcess(args) => match sandbox::kubelet::launcher::run(args) {
+            Ok(code) => code,
+            Err(error) => refuse(ExitCode::Setup, chain(&error)),
+        },
         Command::Image(args) => write_image(&args),
         Command::Schema => print(&experiment::schema_json()),
         Command::Demo(options) => serve(demo::serve(options).await),
@@ -77,9 +83,7 @@ fn serve<E: std::error::Error>(served: Result<(), E>) -> ExitCode {
 }
 
 async fn plan(args: PlanArgs) -> ExitCode {
-    let Some(on) = args.cluster.on else {
-        return refuse(ExitCode::Usage, "no cluster is named; write --on kind:NAME or --on context:NAME");
-    };
+    let on = args.cluster.on.clone().unwrap_or(On::Sandbox);
     let text = match std::fs::read_to_string(&args.file) {
         Ok(text) => text,
         Err(error) => return refuse(ExitCode::Usage, format!("failed to read {}: {error}", args.file.display())),
@@ -91,11 +95,24 @@ async fn plan(args: PlanArgs) -> ExitCode {
             return ExitCode::Usage;
         }
     };
-    let cluster = match cluster::connect(&on).await {
-        Ok(cluster) => cluster,
-        Err(error) => return refuse(ExitCode::Setup, chain(&error)),
-    };
-    match suite::prepare(&experiment, &cluster).await {
+    if on == On::Sandbox {
+        return match embedded::start(&experiment.spec.given.sandbox).await {
+            Ok(sandbox) => {
+                let code = print_plan(&args, &experiment, &sandbox.cluster).await;
+                sandbox.stop().await;
+                code
+            }
+            Err(error) => refuse(ExitCode::Setup, chain(&error)),
+        };
+    }
+    match cluster::connect(&on).await {
+        Ok(cluster) => print_plan(&args, &experiment, &cluster).await,
+        Err(error) => refuse(ExitCode::Setup, chain(&error)),
+    }
+}
+
+async fn print_plan(args: &PlanArgs, experiment: &Experiment, cluster: &Cluster) -> ExitCode {
+    match suite::prepare(experiment, cluster).await {
         Ok(plan) if args.json => match serde_json::to_string_pretty(&plan) {
             Ok(json) => print(&(json + "\n")),
             Err(error) => refuse(ExitCode::Internal, error),
@@ -170,6 +187,38 @@ async fn kind(command: KindCommand) -> ExitCode {
             Err(error) => refuse(ExitCode::Setup, chain(&error)),
         },
     }
+}
+
+async fn sandbox_up(args: SandboxArgs) -> ExitCode {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(ExitCode::Internal, format!("failed to listen for signals: {error}")),
+    };
+    let executable = match std::env::current_exe() {
+        Ok(executable) => executable,
+        Err(error) => return refuse(ExitCode::Setup, format!("failed to find this executable: {error}")),
+    };
+    let options = sandbox::Options {
+        topology: sandbox::Topology {
+            control_planes: args.control_planes,
+            workers: args.nodes,
+            zones: args.zones,
+        },
+        stand_ins: args.stand_ins,
+        host_programs: args.host_programs,
+        status_only: args.status_only,
+        serve: Some(args.port.unwrap_or(0)),
+        ..sandbox::Options::new(executable)
+    };
+    let sandbox = match Sandbox::start(options).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => return refuse(ExitCode::Setup, chain(&error)),
+    };
+    print(&sandbox.kubeconfig().unwrap_or_default());
+    eprintln!("the sandbox is ready; Ctrl-C ends it");
+    signals.asked(1).await;
+    sandbox.stop().await;
+    ExitCode::Held
 }
 
 /// The image as an archive in a file of its own, which the caller removes.

@@ -81,6 +81,7 @@ fn dependencies_point_one_way() {
         "judge",
         "report",
         "run",
+        "sandbox",
     ];
     let may_know: &[(&str, &[&str])] = &[
         ("experiment", &["model"]),
@@ -88,7 +89,8 @@ fn dependencies_point_one_way() {
         ("plan", &["experiment", "model"]),
         ("load", &["experiment", "record"]),
         ("record", &["experiment", "load"]),
-        ("cluster", &["experiment", "model", "plan", "record"]),
+        ("cluster", &["experiment", "model", "plan", "record", "sandbox"]),
+        ("sandbox", &["model"]),
         ("fault", &["experiment", "model", "plan", "cluster", "record"]),
         ("agent", &["experiment", "load", "cluster", "record"]),
         ("observe", &["experiment", "model", "cluster", "record"]),
@@ -163,6 +165,7 @@ fn only_the_command_and_the_live_view_print() {
         "report",
         "demo",
         "image",
+        "sandbox",
     ];
     assert_eq!(offenders(&all, &["println!", "print!("], &["report/live"]), Vec::<String>::new());
 }
@@ -178,4 +181,11 @@ fn no_file_is_longer_than_eight_hundred_lines() {
 fn a_use_in_a_comment_or_a_unit_test_does_not_count_and_one_in_code_does() {
     let text = "use crate::run::x; // tokio::\n#[cfg(test)]\nmod tests {\n    use tokio::time;\n}\n";
     assert!(code(text).contains("crate::run::") && !code(text).contains("tokio::"));
+}
+
+#[test]
+fn only_the_cluster_and_the_command_start_a_sandbox() {
+    let words = ["sandbox::"];
+    let all = ["experiment", "model", "plan", "load", "record", "cluster", "fault", "agent", "observe", "judge", "report", "run"];
+    assert_eq!(offenders(&all, &words, &["cluster/embedded", "cluster/error"]), Vec::<String>::new());
 }

@@ -3,7 +3,7 @@
 //! kube's own retries are off: they would hide each 429 of an eviction behind minutes of silent repetition, and a
 //! fault that the client papers over is a fault that nobody measured.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{
@@ -13,6 +13,7 @@ use kube::{
 use tokio::time::timeout;
 
 use super::{
+    dial::Dial,
     error::{ApiFailure, ClusterError},
     kind::{Kind, KindError},
     on::{On, contexts, kind_clusters},
@@ -37,6 +38,8 @@ pub struct Cluster {
     pub on: On,
     /// The API server's version, such as `v1.34.4`.
     pub server_version: String,
+    /// How load reaches Services; nothing where the machine's own network leads there.
+    pub dial: Option<Arc<dyn Dial>>,
 }
 
 impl Cluster {
@@ -46,7 +49,12 @@ impl Cluster {
     /// # Errors
     /// When the container engine cannot be asked, or entries stay.
     pub async fn forget_connections(&self, port: u16) -> Result<Option<u64>, KindError> {
-        let On::Kind(name) = &self.on else { return Ok(None) };
+        let name = match &self.on {
+            On::Kind(name) => name,
+            // No connection of it is translated by anybody.
+            On::Sandbox => return Ok(Some(0)),
+            On::Context(_) => return Ok(None),
+        };
         let kind = Kind::from_env();
         let nodes = kind.nodes(name).await?;
         kind.forget_connections(&nodes, port).await.map(Some)
@@ -70,7 +78,7 @@ pub async fn connect(on: &On) -> Result<Cluster, ClusterError> {
         Err(_) => Err(ApiFailure::no_answer_within(FIRST_ANSWER_WITHIN)),
     };
     match answer {
-        Ok(version) => Ok(Cluster { client, on: on.clone(), server_version: version.git_version }),
+        Ok(version) => Ok(Cluster { client, on: on.clone(), server_version: version.git_version, dial: None }),
         Err(source) => Err(ClusterError::Unreachable { on: on.clone(), server, next: next_step(on, &source), source }),
     }
 }
@@ -86,6 +94,7 @@ fn harness(config: &mut Config) {
 
 fn next_step(on: &On, failure: &ApiFailure) -> String {
     match (failure.is_refusal(), on) {
+        (_, On::Sandbox) => "this is a fault of evenkeel's own".to_owned(),
         (true, On::Kind(name)) => format!("make it anew: kind delete cluster --name {name}, then kind create cluster"),
         (true, On::Context(name)) => format!("log in again, and try kubectl --context {name} version"),
         (false, On::Kind(name)) => format!("is it running? docker ps shows {name}-control-plane when it is"),
@@ -100,6 +109,7 @@ async fn config_of(on: &On) -> Result<Config, ClusterError> {
             let text = kind_kubeconfig(name).await?;
             (Kubeconfig::from_yaml(&text).map_err(unusable)?, format!("kind-{name}"))
         }
+        On::Sandbox => return Err(ClusterError::NotStarted),
         On::Context(name) => {
             let kubeconfig = Kubeconfig::read().map_err(unusable)?;
             if !kubeconfig.contexts.iter().any(|context| context.name == *name) {

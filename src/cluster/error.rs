@@ -6,6 +6,7 @@ use kube::config::KubeconfigError;
 use tokio::time::timeout;
 
 use super::on::{On, there_are};
+use crate::sandbox::SandboxError;
 
 /// How long one ordinary request may take. The API server gives up on one of its own after 60 s
 /// (apiserver `--request-timeout`); half of that is already a server that nothing can be tested on.
@@ -14,6 +15,12 @@ pub const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// What failed, on what, and what to try.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
+    /// The sandbox could not be started.
+    #[error("failed to start the sandbox")]
+    Sandbox(#[source] SandboxError),
+    /// A sandbox is started for an experiment, and cannot be connected to by its name.
+    #[error("a sandbox has no address to connect to; it is started with the experiment")]
+    NotStarted,
     /// The kubeconfig could not be read.
     #[error("failed to read the kubeconfig for {on}; KUBECONFIG or ~/.kube/config must name a readable one")]
     Kubeconfig {

@@ -1,6 +1,8 @@
 //! A cluster to act on: a kubeconfig context or a kind cluster, reached through one type.
 //!
 //! * [`on`]: how a cluster is named on the command line, and which there are.
+//! * [`dial`]: how load reaches a Service whose addresses are not the machine's own.
+//! * [`embedded`]: the sandbox as a cluster.
 //! * [`connect`]: from a name to a client, with kube's own retries off.
 //! * [`error`]: what can go wrong between here and the API server, in its words.
 //! * [`rights`]: what the client may not do, asked before anything is touched.
@@ -13,6 +15,8 @@
 
 pub mod apply;
 pub mod connect;
+pub mod dial;
+pub mod embedded;
 pub mod error;
 pub mod facts;
 pub mod kind;

@@ -1,4 +1,4 @@
-//! How a cluster is named: `kind:NAME` or `context:NAME`, always written out.
+//! How a cluster is named: `sandbox`, `kind:NAME` or `context:NAME`.
 //!
 //! The current context is never taken on its own: a run moves pods about, and must not do so in whichever cluster
 //! somebody last looked at.
@@ -11,6 +11,8 @@ use tokio::process::Command;
 /// A cluster by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum On {
+    /// The embedded one, made for each experiment.
+    Sandbox,
     /// A cluster that the kind command line knows.
     Kind(String),
     /// A context of the kubeconfig, from `KUBECONFIG` or `~/.kube/config`.
@@ -22,8 +24,8 @@ pub enum On {
 pub enum OnError {
     /// Nothing says what the name is of.
     #[error(
-        "{found:?} does not say where to run: write kind:NAME for a cluster made with kind, or context:NAME for a \
-         context of the kubeconfig"
+        "{found:?} does not say where to run: write sandbox for the embedded cluster, kind:NAME for a cluster made with \
+         kind, or context:NAME for a context of the kubeconfig"
     )]
     NoKind {
         /// The text as it was found.
@@ -49,6 +51,9 @@ impl FromStr for On {
     type Err = OnError;
 
     fn from_str(text: &str) -> Result<Self, OnError> {
+        if text == "sandbox" {
+            return Ok(Self::Sandbox);
+        }
         // Only the first colon parts: names of contexts may contain further ones, as those of EKS do.
         let (kind, name) = text.split_once(':').ok_or_else(|| OnError::NoKind { found: text.to_owned() })?;
         let make: fn(String) -> Self = match kind {
@@ -66,6 +71,7 @@ impl FromStr for On {
 impl fmt::Display for On {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Sandbox => f.write_str("sandbox"),
             Self::Kind(name) => write!(f, "kind:{name}"),
             Self::Context(name) => write!(f, "context:{name}"),
         }
@@ -111,6 +117,7 @@ mod tests {
     #[test]
     fn a_cluster_is_its_kind_and_its_name() {
         let table = [
+            ("sandbox", On::Sandbox),
             ("kind:dev", On::Kind("dev".to_owned())),
             ("context:prod", On::Context("prod".to_owned())),
             ("context:arn:aws:eks:eu:1:cluster/a", On::Context("arn:aws:eks:eu:1:cluster/a".to_owned())),
@@ -123,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_names_no_cluster_is_told_what_to_write() {
-        for text in ["", "dev", "kind:", "context:", "k3d:dev", ":dev", "KIND:dev"] {
+        for text in ["", "dev", "sandbox:", "Sandbox", "kind:", "context:", "k3d:dev", ":dev", "KIND:dev"] {
             let error = text.parse::<On>().unwrap_err().to_string();
             assert!(error.contains("write kind:") || error.contains("write context:"), "{text}: {error}");
         }

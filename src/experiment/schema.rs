@@ -109,6 +109,39 @@ pub struct Given {
     /// How long that may take.
     #[serde(default = "default_ready_within")]
     pub within: Span,
+    /// The sandbox that is made for this experiment; other clusters are as they are.
+    #[serde(default, skip_serializing_if = "SandboxShape::is_default")]
+    pub sandbox: SandboxShape,
+}
+
+/// What the sandbox of an experiment is like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SandboxShape {
+    /// Nodes of the control plane, which run no pods that do not tolerate it.
+    #[schemars(range(min = 1, max = 7))]
+    pub control_planes: u16,
+    /// Nodes that run pods.
+    #[schemars(range(min = 1, max = 1000))]
+    pub workers: u16,
+    /// Zones that the workers are spread over, in turn; without it no node has a zone.
+    #[schemars(range(min = 1, max = 100))]
+    pub zones: Option<u16>,
+    /// Images that run as the sample service, as patterns such as `nginx:*`. Any other image but the sample service's
+    /// own cannot be pulled.
+    pub stand_ins: Vec<String>,
+}
+
+impl SandboxShape {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for SandboxShape {
+    fn default() -> Self {
+        Self { control_planes: 1, workers: 3, zones: None, stand_ins: Vec::new() }
+    }
 }
 
 fn default_ready_within() -> Span {

@@ -18,7 +18,7 @@ use super::{
     connection::{Connection, OpenError},
     deadline::{Deadline, Deadlines},
     exchange::{Answer, Template, exchange},
-    lane::LaneSpec,
+    lane::{LaneSpec, Route},
     ledger::{Entry, Ledger, micros},
     message::LoadMessage,
     pool::Pool,
@@ -54,6 +54,7 @@ const READY_WITHIN: Duration = Duration::from_secs(1);
 /// One lane at work.
 pub(super) struct Client {
     spec: LaneSpec,
+    route: Route,
     template: Template,
     connect_timeout: Duration,
     timeout: Duration,
@@ -74,6 +75,7 @@ impl Client {
     /// A lane that sends `template` as `spec` says, on the clock that reads zero at `origin`.
     pub(super) fn new(
         spec: LaneSpec,
+        route: Route,
         template: Template,
         origin: Instant,
         ended: Rc<Notify>,
@@ -90,6 +92,7 @@ impl Client {
             ledger: RefCell::new(Ledger::new(spec.name.clone())),
             open: Cell::new(0),
             spec,
+            route,
             template,
             connect_timeout,
             timeout,
@@ -184,7 +187,7 @@ impl Client {
 
     async fn open_spare(&self) {
         let Some(pool) = &self.pool else { return };
-        match timeout(self.connect_timeout, Connection::open(self.spec.address)).await {
+        match timeout(self.connect_timeout, Connection::open(&self.route)).await {
             Ok(Ok(connection)) => {
                 self.ledger.borrow_mut().connection_opened();
                 pool.borrow_mut().put(connection);
@@ -198,7 +201,7 @@ impl Client {
         let began = Instant::now();
         let (reused, opened) = match way {
             Way::Pooled(connection) => (true, Some(Ok(connection))),
-            Way::New(deadline) => (false, deadline.limit(Connection::open(self.spec.address)).await),
+            Way::New(deadline) => (false, deadline.limit(Connection::open(&self.route)).await),
         };
         let mut connection = match opened {
             Some(Ok(connection)) => connection,

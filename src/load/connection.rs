@@ -2,7 +2,7 @@
 //!
 //! hyper is driven at the level of connections: no pool of its own, and nothing that sends again in silence.
 
-use std::{io, net::SocketAddr, rc::Rc};
+use std::{future, io, net::SocketAddr, rc::Rc};
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -14,7 +14,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::wire::{CountedStream, Wire};
+use super::{
+    lane::{Destination, Route},
+    wire::{CountedStream, Wire},
+};
 
 /// The most that hyper may buffer of a connection; a longer head is not HTTP to us. Keeps memory flat.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -44,9 +47,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to `address`.
-    pub(super) async fn open(address: SocketAddr) -> Result<Self, OpenError> {
-        let stream = connect(address).await.map_err(OpenError::System)?;
+    /// Connects to wherever the route leads now. Without an end where it leads into silence: the caller bounds the time.
+    pub(super) async fn open(route: &Route) -> Result<Self, OpenError> {
+        let stream = match route.pick() {
+            Destination::Address(address) => connect(address).await.map_err(OpenError::System)?,
+            Destination::Refused => return Err(OpenError::System(io::ErrorKind::ConnectionRefused.into())),
+            Destination::Silent => future::pending().await,
+        };
         let opened = Instant::now();
         let wire = Rc::new(Wire::default());
         let io = TokioIo::new(CountedStream::new(stream, Rc::clone(&wire)));

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     client::Client,
     exchange::Template,
-    lane::LaneSpec,
+    lane::{LaneSpec, Route, RoutedLane},
     message::LoadMessage,
     pacer::{Commands, Pacer},
     schedule::{RATE_MAX, Schedule},
@@ -158,8 +158,11 @@ impl Running {
 ///
 /// # Errors
 /// A lane that cannot run, or a system that gives no thread or event loop.
-pub fn start(lanes: Vec<LaneSpec>, messages: UnboundedSender<LoadMessage>) -> Result<Running, LoadError> {
-    let lanes = lanes.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+pub fn start<L: Into<RoutedLane>>(
+    lanes: Vec<L>,
+    messages: UnboundedSender<LoadMessage>,
+) -> Result<Running, LoadError> {
+    let lanes = lanes.into_iter().map(|lane| prepare(lane.into())).collect::<Result<Vec<_>, _>>()?;
     raise_descriptor_limit();
     let runtime_of = || {
         Builder::new_current_thread().enable_all().event_interval(TASKS_PER_POLL).build_local(LocalOptions::default())
@@ -181,15 +184,15 @@ pub fn start(lanes: Vec<LaneSpec>, messages: UnboundedSender<LoadMessage>) -> Re
 }
 
 async fn generate(
-    lanes: Vec<(LaneSpec, Template)>,
+    lanes: Vec<(LaneSpec, Route, Template)>,
     messages: UnboundedSender<LoadMessage>,
     origin: Instant,
     commands: Commands,
 ) -> Result<LoadTotals, LoadError> {
     let (ended, voice) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)));
-    let client = |(spec, template): (LaneSpec, Template)| {
+    let client = |(spec, route, template): (LaneSpec, Route, Template)| {
         let rate = spec.rate_per_second;
-        (Rc::new(Client::new(spec, template, origin, Rc::clone(&ended), Rc::clone(&voice))), rate)
+        (Rc::new(Client::new(spec, route, template, origin, Rc::clone(&ended), Rc::clone(&voice))), rate)
     };
     let clients = lanes.into_iter().map(client).collect();
     let pacer = Pacer::new(clients, Rc::clone(&ended), Rc::clone(&voice), origin)?;
@@ -197,7 +200,7 @@ async fn generate(
     spawn_local(pacer.run(commands)).await.map_err(|_panic| LoadError::Died)?
 }
 
-fn prepare(spec: LaneSpec) -> Result<(LaneSpec, Template), LoadError> {
+fn prepare(RoutedLane { spec, route }: RoutedLane) -> Result<(LaneSpec, Route, Template), LoadError> {
     let lane = || spec.name.clone();
     if Schedule::new(0, spec.rate_per_second, 0, 1).is_none() {
         return Err(LoadError::Rate { lane: lane(), rate: spec.rate_per_second });
@@ -214,7 +217,7 @@ fn prepare(spec: LaneSpec) -> Result<(LaneSpec, Template), LoadError> {
     let host = HeaderValue::from_str(&spec.host)
         .map_err(|_invalid| LoadError::Host { lane: lane(), host: spec.host.clone() })?;
     let template = Template::new(uri, host, spec.status, spec.body_contains.as_deref());
-    Ok((spec, template))
+    Ok((spec, route, template))
 }
 
 // Where it cannot be raised, running out of it is seen and said as it happens.

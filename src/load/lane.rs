@@ -1,6 +1,6 @@
 //! A lane of load with everything resolved: what a generator needs to know, here or in an agent pod.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,4 +29,60 @@ pub struct LaneSpec {
     pub status: u16,
     /// Text that the body must contain.
     pub body_contains: Option<String>,
+}
+
+/// Where a connection that is begun now leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To a socket: what becomes of the connection is the system's own doing.
+    Address(SocketAddr),
+    /// Nowhere, and the network says so at once: a Service without endpoints.
+    Refused,
+    /// Nowhere, and nothing says so: a node that is gone.
+    Silent,
+}
+
+/// How a lane finds its destination, asked anew for each connection. What it answers is never asked for again for the
+/// same connection, as in kube-proxy.
+#[derive(Clone)]
+pub struct Route(Arc<dyn Fn() -> Destination + Send + Sync>);
+
+impl Route {
+    /// Asks `pick` for each connection.
+    pub fn new(pick: impl Fn() -> Destination + Send + Sync + 'static) -> Self {
+        Self(Arc::new(pick))
+    }
+
+    /// Always the same address.
+    #[must_use]
+    pub fn fixed(address: SocketAddr) -> Self {
+        Self::new(move || Destination::Address(address))
+    }
+
+    /// Where a connection that is begun now leads.
+    #[must_use]
+    pub fn pick(&self) -> Destination {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route")
+    }
+}
+
+/// A lane with its way to the service.
+#[derive(Debug, Clone)]
+pub struct RoutedLane {
+    /// The lane.
+    pub spec: LaneSpec,
+    /// Where its connections go; `spec.address` where the system's own routing decides.
+    pub route: Route,
+}
+
+impl From<LaneSpec> for RoutedLane {
+    fn from(spec: LaneSpec) -> Self {
+        Self { route: Route::fixed(spec.address), spec }
+    }
 }

@@ -1,12 +1,14 @@
 //! The run: phases, steps, load and watches, conducted from one place.
 //!
-//! * [`suite`]: experiment files found, all of them checked, then run one after another.
+//! * [`files`]: experiment files found, all of them checked.
+//! * [`suite`]: experiments run one after another, or each in a sandbox of its own, side by side.
 //! * [`conductor`]: one experiment from set-up to undo.
 //! * [`traffic`]: its load.
 //! * [`recorder`]: its record.
 //! * [`signals`]: Ctrl-C and SIGTERM.
 
 pub mod conductor;
+mod files;
 mod recorder;
 pub mod signals;
 pub mod suite;

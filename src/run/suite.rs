@@ -2,25 +2,24 @@
 //! its own folder, and one verdict for all.
 
 use std::{
-    collections::BTreeMap,
     io::Write as _,
     path::{Path, PathBuf},
 };
 
-use tokio::time::Instant;
+use futures::{StreamExt as _, stream};
+
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     conductor::{self, Order, RunEnd},
+    files::find,
     signals::Signals,
 };
 use crate::{
     cli::RunArgs,
-    cluster::{self, Cluster, On, rights::AccessQuestion},
+    cluster::{self, Cluster, On, embedded, rights::AccessQuestion},
     exit_code::ExitCode,
-    experiment::{
-        self,
-        schema::{Experiment, RunsOn},
-    },
+    experiment::schema::Experiment,
     failure::chain,
     judge::{
         self,
@@ -28,15 +27,24 @@ use crate::{
     },
     plan::{self, Plan, PlanProblem, Right},
     record::{event::EndReason, reader},
-    report::{self, live::Live, suite::SuiteCase, terminal::Style},
+    report::{
+        self,
+        live::{Live, Shown},
+        suite::SuiteCase,
+        terminal::Style,
+    },
 };
+
+/// Requests per second that experiments side by side may send in all: more, and they would disturb each other's
+/// measurement on a machine of two cores.
+const RATE_SIDE_BY_SIDE_MAX: u32 = 1_500;
+
+/// Experiments in sandboxes that run side by side where `--jobs` does not say how many. Each mostly waits.
+const JOBS: usize = 4;
 
 /// `evenkeel run`: what to tell people goes to standard error, the summaries to standard output.
 pub async fn run(args: RunArgs) -> ExitCode {
-    let Some(on) = args.cluster.on else {
-        eprintln!("{WITHOUT_A_CLUSTER}");
-        return ExitCode::Usage;
-    };
+    let on = args.cluster.on.unwrap_or(On::Sandbox);
     let experiments = match find(&args.files, &on) {
         Ok(experiments) => experiments,
         Err(problems) => {
@@ -44,6 +52,10 @@ pub async fn run(args: RunArgs) -> ExitCode {
             return ExitCode::Usage;
         }
     };
+    if args.jobs.is_some_and(|jobs| jobs > 1) && on != On::Sandbox {
+        eprintln!("error: --jobs {} needs a cluster for each experiment; only sandboxes run side by side", args.jobs.unwrap_or(1));
+        return ExitCode::Usage;
+    }
     let out = args
         .out
         .unwrap_or_else(|| PathBuf::from("runs").join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string()));
@@ -58,14 +70,24 @@ pub async fn run(args: RunArgs) -> ExitCode {
             return ExitCode::Internal;
         }
     };
-    let cluster = match cluster::connect(&on).await {
-        Ok(cluster) => cluster,
-        Err(error) => {
-            eprintln!("error: {}", chain(&error));
-            return ExitCode::Setup;
-        }
+    let place = match &on {
+        On::Sandbox => Place::Sandboxes { jobs: args.jobs.unwrap_or(JOBS).min(experiments.len()) },
+        on => match cluster::connect(on).await {
+            Ok(cluster) => Place::Standing(Box::new(cluster)),
+            Err(error) => {
+                eprintln!("error: {}", chain(&error));
+                return ExitCode::Setup;
+            }
+        },
     };
-    let suite = Suite { out: &out, cluster: &cluster, agent_image: &args.agent_image, signals: &signals };
+    let suite = Suite {
+        out: &out,
+        on: &on,
+        place: &place,
+        agent_image: &args.agent_image,
+        signals: &signals,
+        rate: Semaphore::new(RATE_SIDE_BY_SIDE_MAX as usize),
+    };
     tokio::select! {
         code = suite.run(&experiments) => code,
         // The second Ctrl-C: whoever insists is let go, and told what may be left.
@@ -75,12 +97,6 @@ pub async fn run(args: RunArgs) -> ExitCode {
         }
     }
 }
-
-/// What is said when `--on` is missing.
-const WITHOUT_A_CLUSTER: &str = "\
-error: no cluster is named; evenkeel never takes the current context by itself
-  write --on kind:NAME      for a kind cluster (evenkeel kind up kind-configs/three-workers.yaml makes kind:evenkeel)
-  or    --on context:NAME   for a context of your kubeconfig";
 
 /// The folder of a suite: new or empty, so that no earlier record is mixed with this one.
 fn make_folder(out: &Path) -> Result<(), String> {
@@ -92,103 +108,43 @@ fn make_folder(out: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// All experiments of the given files and folders, or every problem of every file as text.
-fn find(paths: &[PathBuf], on: &On) -> Result<Vec<Experiment>, String> {
-    let mut files = Vec::new();
-    let mut problems: Vec<String> = Vec::new();
-    for path in paths {
-        match gather(path, true) {
-            Ok(found) if found.is_empty() => {
-                problems.push(format!("error: {}: no experiment in this folder\n", path.display()));
-            }
-            Ok(found) => files.extend(found),
-            Err(problem) => problems.push(format!("error: {problem}\n")),
-        }
-    }
-    let mut experiments: Vec<Experiment> = Vec::new();
-    let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for (file, text) in files {
-        match experiment::read(&file.display().to_string(), &text) {
-            Ok(experiment) => {
-                let name = experiment.metadata.name.clone();
-                if let Some(other) = seen.insert(name.clone(), file.clone()) {
-                    problems.push(format!(
-                        "error: {} and {} have the same name `{name}`; each names a folder of the record\n",
-                        other.display(),
-                        file.display()
-                    ));
-                }
-                if let (RunsOn::Sandbox, _) | (RunsOn::Kind, On::Context(_)) = (experiment.metadata.runs_on, on) {
-                    problems.push(format!(
-                        "error: {}: written for {:?} (metadata.where), and cannot run on {on}\n",
-                        file.display(),
-                        experiment.metadata.runs_on
-                    ));
-                }
-                experiments.push(experiment);
-            }
-            Err(found) => problems.push(format!("{found}\n")),
-        }
-    }
-    if problems.is_empty() { Ok(experiments) } else { Err(problems.concat()) }
+/// Where the experiments of a suite run.
+enum Place {
+    /// All on one cluster, one after another.
+    Standing(Box<Cluster>),
+    /// Each in a sandbox of its own, so many side by side.
+    Sandboxes { jobs: usize },
 }
 
-/// A file as it is; of a folder, its files of `kind: Experiment`, sorted, without folders that begin with `_`.
-fn gather(path: &Path, named: bool) -> Result<Vec<(PathBuf, String)>, String> {
-    let told = |error: std::io::Error| format!("failed to read {}: {error}", path.display());
-    if !path.is_dir() {
-        return Ok(vec![(path.to_owned(), std::fs::read_to_string(path).map_err(told)?)]);
-    }
-    let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'));
-    if hidden && !named {
-        return Ok(Vec::new());
-    }
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
-        .map_err(told)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()
-        .map_err(told)?;
-    entries.sort();
-    let mut found = Vec::new();
-    for entry in entries {
-        if entry.is_dir() {
-            found.extend(gather(&entry, false)?);
-        } else if entry.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
-            let file = gather(&entry, false)?;
-            found.extend(file.into_iter().filter(|(_, text)| experiment::is_experiment(text)));
+impl Place {
+    const fn jobs(&self) -> usize {
+        match self {
+            Self::Standing(_) => 1,
+            Self::Sandboxes { jobs } => *jobs,
         }
     }
-    Ok(found)
 }
 
 /// What all runs of a suite share.
 struct Suite<'a> {
     out: &'a Path,
-    cluster: &'a Cluster,
+    on: &'a On,
+    place: &'a Place,
     agent_image: &'a str,
     signals: &'a Signals,
+    /// Requests per second that are still to be had.
+    rate: Semaphore,
 }
 
 impl Suite<'_> {
     async fn run(&self, experiments: &[Experiment]) -> ExitCode {
-        let mut cases: Vec<SuiteCase> = Vec::new();
-        let mut worst = ExitCode::Held;
-        for (index, experiment) in experiments.iter().enumerate() {
-            if self.signals.stopped() {
-                worst = worst.worst(ExitCode::Interrupted);
-                break;
-            }
-            if experiments.len() > 1 {
-                eprintln!("[{}/{}] {}", index + 1, experiments.len(), experiment.metadata.name);
-            }
-            let started = Instant::now();
-            let (code, verdict) = self.one(experiment).await;
-            worst = worst.worst(code);
-            let verdict = verdict.unwrap_or_else(|reason| Verdict::not_run(experiment, reason));
-            let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let folder = experiment.metadata.name.clone();
-            cases.push(SuiteCase { verdict, duration_ms, folder, exit_code: code });
-        }
+        let total = experiments.len();
+        let cases = experiments.iter().enumerate().map(|(index, experiment)| self.case(index + 1, total, experiment));
+        let cases: Vec<Option<SuiteCase>> = stream::iter(cases).buffered(self.place.jobs()).collect().await;
+        let cut_short = cases.iter().any(Option::is_none);
+        let cases: Vec<SuiteCase> = cases.into_iter().flatten().collect();
+        let begin = if cut_short { ExitCode::Interrupted } else { ExitCode::Held };
+        let mut worst = cases.iter().fold(begin, |worst, case| worst.worst(case.exit_code));
         if let Err(error) = self.write_summaries(&cases) {
             eprintln!("error: failed to write the summary to {}: {error}", self.out.display());
             worst = worst.worst(ExitCode::Setup);
@@ -196,9 +152,46 @@ impl Suite<'_> {
         worst
     }
 
-    /// Plans, checks and runs one experiment. The text is why there is no verdict.
+    /// One experiment of the suite; nothing where the suite was stopped before.
+    async fn case(&self, number: usize, total: usize, experiment: &Experiment) -> Option<SuiteCase> {
+        let wanted = rate_of(experiment).clamp(1, RATE_SIDE_BY_SIDE_MAX);
+        // It is never closed, so this only waits.
+        let _rate = self.rate.acquire_many(wanted).await.ok();
+        if self.signals.stopped() {
+            return None;
+        }
+        if total > 1 {
+            eprintln!("[{number}/{total}] {}", experiment.metadata.name);
+        }
+        let started = Instant::now();
+        let (code, verdict) = self.one(experiment).await;
+        let verdict = verdict.unwrap_or_else(|reason| Verdict::not_run(experiment, reason));
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let folder = experiment.metadata.name.clone();
+        Some(SuiteCase { verdict, duration_ms, folder, exit_code: code })
+    }
+
+    /// Finds or makes the cluster of one experiment, and runs it there. The text is why there is no verdict.
     async fn one(&self, experiment: &Experiment) -> (ExitCode, Result<Verdict, String>) {
-        let plan = match prepare(experiment, self.cluster).await {
+        match self.place {
+            Place::Standing(cluster) => self.on_cluster(experiment, cluster).await,
+            Place::Sandboxes { .. } => match embedded::start(&experiment.spec.given.sandbox).await {
+                Ok(sandbox) => {
+                    let ended = self.on_cluster(experiment, &sandbox.cluster).await;
+                    sandbox.stop().await;
+                    ended
+                }
+                Err(error) => {
+                    eprintln!("error: {}: {}", experiment.metadata.name, chain(&error));
+                    (ExitCode::Setup, Err(chain(&error)))
+                }
+            },
+        }
+    }
+
+    /// Plans, checks and runs one experiment.
+    async fn on_cluster(&self, experiment: &Experiment, cluster: &Cluster) -> (ExitCode, Result<Verdict, String>) {
+        let plan = match prepare(experiment, cluster).await {
             Ok(plan) => plan,
             Err((code, problem)) => {
                 eprintln!("error: {problem}");
@@ -208,15 +201,11 @@ impl Suite<'_> {
         let folder = self.out.join(&experiment.metadata.name);
         let lanes: Vec<String> = experiment.spec.load.iter().map(|lane| lane.name.clone()).collect();
         let (style, shown) = Style::of_stderr();
+        // Views of several runs would write over each other.
+        let shown = if self.place.jobs() > 1 { Shown::Nowhere } else { shown };
         let live = Live::new(shown, style, &experiment.metadata.name, &lanes);
-        let order = Order {
-            experiment,
-            plan: &plan,
-            cluster: self.cluster,
-            agent_image: self.agent_image,
-            folder: &folder,
-            signals: self.signals,
-        };
+        let order =
+            Order { experiment, plan: &plan, cluster, agent_image: self.agent_image, folder: &folder, signals: self.signals };
         let end = match conductor::conduct(&order, live).await {
             Ok(end) => end,
             Err(error) => {
@@ -243,7 +232,7 @@ impl Suite<'_> {
     }
 
     fn write_summaries(&self, cases: &[SuiteCase]) -> std::io::Result<()> {
-        let name = self.cluster.on.to_string();
+        let name = self.on.to_string();
         let junit = report::junit::render(&name, cases).map_err(std::io::Error::other)?;
         std::fs::write(self.out.join("junit.xml"), junit)?;
         std::fs::write(self.out.join("summary.json"), report::suite::summary_json(cases)?)?;
@@ -322,4 +311,10 @@ fn exit_code(end: &RunEnd, answer: Answer) -> ExitCode {
         (_, Answer::Error) => ExitCode::Setup,
     };
     if end.undo_complete { code } else { code.worst(ExitCode::NotUndone) }
+}
+
+/// Requests per second of all lanes of an experiment, rounded up.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bound; `as` saturates")]
+fn rate_of(experiment: &Experiment) -> u32 {
+    experiment.spec.load.iter().map(|lane| lane.rate.per_second()).sum::<f64>().ceil() as u32
 }

@@ -1,16 +1,29 @@
 //! The load of a run: lanes resolved to addresses, started here or in an agent pod, and stopped so that nothing is lost.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::RunError;
 use crate::{
     agent::client as agent,
-    cluster::Cluster,
+    cluster::{
+        Cluster,
+        dial::{Dial, Hop, Target},
+    },
     experiment::schema::{Lane, Vantage},
-    load::{self, lane::LaneSpec, message::LoadMessage},
-    plan::{ClusterFacts, facts::ServiceFact},
+    load::{
+        self,
+        lane::{Destination, LaneSpec, Route, RoutedLane},
+        message::LoadMessage,
+    },
+    plan::{
+        ClusterFacts,
+        facts::{ServiceFact, ServicePortFact},
+    },
     record::{
         clock::Sink,
         event::{Note, NoteKind, What},
@@ -47,8 +60,13 @@ impl Traffic {
         let specs = |vantage: Vantage| -> Result<Vec<LaneSpec>, RunError> {
             lanes.iter().filter(|lane| lane.from == vantage).map(|lane| resolve(lane, facts, namespace)).collect()
         };
-        let (outside, inside) = (specs(Vantage::Outside)?, specs(Vantage::Inside)?);
         let mut traffic = Self { local: None, agent: None };
+        if let Some(dial) = &cluster.dial {
+            let routed = lanes.iter().map(|lane| route(lane, facts, namespace, dial, place.as_ref()));
+            traffic.begin_local(routed.collect::<Result<_, _>>()?, sink, messages)?;
+            return Ok(traffic);
+        }
+        let (outside, inside) = (specs(Vantage::Outside)?, specs(Vantage::Inside)?);
         if !inside.is_empty() {
             let AgentPlace { node, image } = place.ok_or(RunError::NoPlaceForAgent)?;
             let agent =
@@ -58,13 +76,23 @@ impl Traffic {
         }
         if !outside.is_empty() {
             forget_old_connections(&outside, cluster, sink).await?;
-            let (sender, receiver) = mpsc::unbounded_channel();
-            let mut running = load::start(outside, sender)?;
-            let forward = forward_local(sink.clone(), running.origin(), receiver, messages.clone());
-            running.begin()?;
-            traffic.local = Some((running, tokio::spawn(forward)));
+            traffic.begin_local(outside.into_iter().map(RoutedLane::from).collect(), sink, messages)?;
         }
         Ok(traffic)
+    }
+
+    fn begin_local(
+        &mut self,
+        lanes: Vec<RoutedLane>,
+        sink: &Sink,
+        messages: &mpsc::UnboundedSender<LoadMessage>,
+    ) -> Result<(), RunError> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut running = load::start(lanes, sender)?;
+        let forward = forward_local(sink.clone(), running.origin(), receiver, messages.clone());
+        running.begin()?;
+        self.local = Some((running, tokio::spawn(forward)));
+        Ok(())
     }
 
     /// Stops every lane; requests in flight end by themselves, and all that was measured has been handed on.
@@ -108,33 +136,62 @@ async fn forget_old_connections(lanes: &[LaneSpec], cluster: &Cluster, sink: &Si
     Ok(())
 }
 
-fn resolve(lane: &Lane, facts: &ClusterFacts, namespace: &str) -> Result<LaneSpec, RunError> {
-    let refuse = |why: &str| RunError::LaneTarget {
-        lane: lane.name.clone(),
-        service: lane.service.clone(),
-        why: why.to_owned(),
+/// A lane whose connections are dialled by the cluster's own rules: those of the node through which connections come in,
+/// or of the node on which an agent pod would stand.
+fn route(
+    lane: &Lane,
+    facts: &ClusterFacts,
+    namespace: &str,
+    dial: &Arc<dyn Dial>,
+    place: Option<&AgentPlace>,
+) -> Result<RoutedLane, RunError> {
+    let node = match lane.from {
+        Vantage::Outside => dial.way_in().to_owned(),
+        Vantage::Inside => place.ok_or(RunError::NoPlaceForAgent)?.node.clone(),
     };
-    let service: &ServiceFact = facts
-        .services
-        .iter()
-        .find(|service| service.name == lane.service)
-        .ok_or_else(|| refuse("there is no such Service"))?;
-    let port = match lane.port {
+    let spec = resolve(lane, facts, namespace)?;
+    let port = service_port(lane, facts)?.port;
+    let target = Target { namespace: namespace.to_owned(), service: lane.service.clone(), port };
+    let dial = Arc::clone(dial);
+    let route = Route::new(move || match dial.dial(&node, &target) {
+        Hop::To(address) => Destination::Address(address),
+        Hop::Refused => Destination::Refused,
+        Hop::Silent => Destination::Silent,
+    });
+    Ok(RoutedLane { spec, route })
+}
+
+fn refuse(lane: &Lane, why: &str) -> RunError {
+    RunError::LaneTarget { lane: lane.name.clone(), service: lane.service.clone(), why: why.to_owned() }
+}
+
+fn service<'a>(lane: &Lane, facts: &'a ClusterFacts) -> Result<&'a ServiceFact, RunError> {
+    let found = facts.services.iter().find(|service| service.name == lane.service);
+    found.ok_or_else(|| refuse(lane, "there is no such Service"))
+}
+
+fn service_port<'a>(lane: &Lane, facts: &'a ClusterFacts) -> Result<&'a ServicePortFact, RunError> {
+    let service = service(lane, facts)?;
+    match lane.port {
         Some(wanted) => service.ports.iter().find(|port| port.port == wanted),
         None => service.ports.first().filter(|_| service.ports.len() == 1),
     }
-    .ok_or_else(|| refuse("say which of its ports with `port`"))?;
+    .ok_or_else(|| refuse(lane, "say which of its ports with `port`"))
+}
+
+fn resolve(lane: &Lane, facts: &ClusterFacts, namespace: &str) -> Result<LaneSpec, RunError> {
+    let (service, port) = (service(lane, facts)?, service_port(lane, facts)?);
     let address = match lane.from {
         Vantage::Inside => {
             let ip: IpAddr = service
                 .cluster_ip
                 .as_deref()
                 .and_then(|ip| ip.parse().ok())
-                .ok_or_else(|| refuse("it has no cluster IP; a headless Service cannot be asked from inside"))?;
+                .ok_or_else(|| refuse(lane, "it has no cluster IP; a headless Service cannot be asked from inside"))?;
             SocketAddr::new(ip, port.port)
         }
         Vantage::Outside => {
-            let node_port = port.node_port.ok_or_else(|| refuse("it has no nodePort; make it `type: NodePort`"))?;
+            let node_port = port.node_port.ok_or_else(|| refuse(lane, "it has no nodePort; make it `type: NodePort`"))?;
             SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), node_port)
         }
     };

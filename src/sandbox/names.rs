@@ -1,9 +1,13 @@
 //! Names, uids and times as Kubernetes makes them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 /// The letters of generated names: none that could spell a word (apimachinery/pkg/util/rand, v0.34.4).
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -34,6 +38,12 @@ pub fn letters(count: usize) -> String {
     random().iter().cycle().take(count).map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
 }
 
+/// `SafeEncodeString`: digits as the letters of generated names.
+#[must_use]
+pub fn safe_encode(text: &str) -> String {
+    text.bytes().map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect()
+}
+
 /// A name with this prefix that is not taken, as far as chance goes.
 #[must_use]
 pub fn generate(prefix: &str) -> String {
@@ -51,6 +61,21 @@ pub fn uid() -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
+/// The wall clock. It is read once and then carried on by tokio's clock: no step of the machine's clock makes objects
+/// older or younger than they are, and a test that pauses time finds objects as old as it made them.
+#[must_use]
+pub fn now() -> Timestamp {
+    static START: OnceLock<(Instant, Timestamp)> = OnceLock::new();
+    let (since, at) = *START.get_or_init(|| (Instant::now(), Timestamp::now()));
+    let now = Instant::now();
+    let moved = match now.checked_duration_since(since) {
+        Some(later) => at.checked_add(later),
+        // Another test's clock may have been ahead of this one.
+        None => at.checked_sub(since.duration_since(now)),
+    };
+    moved.unwrap_or(at)
+}
+
 /// The time as objects have it: whole seconds, `2006-01-02T15:04:05Z`.
 #[must_use]
 pub fn now_seconds() -> String {
@@ -60,14 +85,14 @@ pub fn now_seconds() -> String {
 /// A time from now on, in whole seconds.
 #[must_use]
 pub fn in_seconds(later: Duration) -> String {
-    let at = Timestamp::from_second((Timestamp::now() + later).as_second()).unwrap_or_default();
+    let at = Timestamp::from_second(now().checked_add(later).unwrap_or(Timestamp::MAX).as_second()).unwrap_or_default();
     at.to_string()
 }
 
 /// The time with microseconds, as leases and events have it.
 #[must_use]
 pub fn now_micros() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+    now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 /// Sixteen hexadecimal digits that stand for a text.

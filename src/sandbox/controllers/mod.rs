@@ -2,9 +2,39 @@
 //!
 //! The frame is the same for all ([`run`]): a queue without doubles, retries with growing delays, and a panic in one of
 //! them is an error of that key, not the end of the sandbox. What each does is upstream's, in order and arithmetic.
+//!
+//! * [`start`]: the list of them.
+//! * [`deployment`], [`replica_set`]: workloads; [`pods`] is what owners of pods share.
+//! * [`stateful_set`], [`daemon_set`] with their [`revisions`], [`job`], [`autoscaler`]: further workloads.
+//! * [`garbage`], [`namespace`]: what goes with what.
+//! * [`service_account`]: what each namespace holds.
 
+pub mod autoscaler;
+#[cfg(test)]
+mod bench;
+pub mod daemon_set;
+pub mod deployment;
+pub mod disruption;
+pub mod endpoint_slice;
+pub mod endpoints;
 pub mod events;
+pub mod garbage;
+pub mod job;
+pub mod namespace;
+pub mod node_lifecycle;
+mod owned;
+mod pace;
+pub mod pod_gc;
+pub mod pods;
 mod queue;
+pub mod replica_set;
+pub mod revisions;
+pub mod service_account;
+pub mod start;
+pub mod stateful_set;
+pub mod taint_eviction;
+#[cfg(test)]
+pub(crate) mod test_cluster;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

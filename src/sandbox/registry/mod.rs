@@ -42,6 +42,39 @@ pub enum Part {
     Status,
 }
 
+impl Part {
+    /// The subresource that it is written through; empty for the object itself.
+    #[must_use]
+    pub const fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// What a write is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// The kind.
+    pub kind: &'static Kind,
+    /// The namespace; empty where the kind has none.
+    pub namespace: &'a str,
+    /// The name.
+    pub name: &'a str,
+    /// Which part of the object.
+    pub part: Part,
+}
+
+/// Who moves the fields of `managedFields` with a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tracking {
+    /// The registry, for a write through this subresource.
+    By(&'static str),
+    /// The new value has them already.
+    Done,
+}
+
 /// How a write is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteOptions {
@@ -174,6 +207,19 @@ impl Registry {
         options: &WriteOptions,
         new: impl FnOnce(Value) -> Result<Value, ApiError>,
     ) -> Result<Arc<Object>, ApiError> {
+        let target = Target { kind, namespace, name, part };
+        self.change_at(target, options, Tracking::By(part.subresource()), new)
+    }
+
+    /// As [`Self::change`], with a say in who moves the managed fields.
+    pub(super) fn change_at(
+        &self,
+        target: Target<'_>,
+        options: &WriteOptions,
+        tracking: Tracking,
+        new: impl FnOnce(Value) -> Result<Value, ApiError>,
+    ) -> Result<Arc<Object>, ApiError> {
+        let Target { kind, namespace, name, part } = target;
         let mut dry = None;
         let mut services = self.hold_services(kind, part);
         let written = self.store.write(kind, namespace, name, |before| {
@@ -192,6 +238,9 @@ impl Registry {
             if part == Part::Main {
                 unserved::check(kind, &value)?;
                 metadata::bump_generation(kind, &old, &mut value);
+            }
+            if let Tracking::By(subresource) = tracking {
+                patch::managed_fields::track(kind, part, subresource, &options.manager, &old, &mut value);
             }
             let ended = deletion::is_over(kind, &value);
             if options.dry_run {

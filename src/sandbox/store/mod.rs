@@ -65,6 +65,8 @@ struct Inner {
     owned: HashMap<String, HashSet<(&'static str, Place)>>,
     /// Names of pods by node.
     on_node: HashMap<String, HashSet<Place>>,
+    /// Names of pods without a managing controller by namespace.
+    orphans: HashMap<String, HashSet<Place>>,
 }
 
 /// The store. Cheap to share.
@@ -147,21 +149,27 @@ impl Store {
         places.filter_map(|(of, place)| inner.shelves.get(of)?.objects.get(place)).map(Arc::clone).collect()
     }
 
+    /// Whether something of any kind names this uid among its owners, and is such as is asked for.
+    #[must_use]
+    pub fn has_dependent(&self, uid: &str, is_such: impl Fn(&Object) -> bool) -> bool {
+        let inner = self.lock();
+        let places = inner.owned.get(uid).into_iter().flatten();
+        let mut found = places.filter_map(|(of, place)| inner.shelves.get(of)?.objects.get(place));
+        found.any(|object| is_such(object))
+    }
+
     /// The pods that are bound to a node.
     #[must_use]
     pub fn pods_on(&self, node: &str) -> Vec<Arc<Object>> {
         let inner = self.lock();
-        let Some(shelf) = inner.shelves.get("pods") else { return Vec::new() };
-        let mut found: Vec<Arc<Object>> = inner
-            .on_node
-            .get(node)
-            .into_iter()
-            .flatten()
-            .filter_map(|place| shelf.objects.get(place))
-            .cloned()
-            .collect();
-        found.sort_by(|one, other| one.place().cmp(&other.place()));
-        found
+        inner.pods_at(inner.on_node.get(node))
+    }
+
+    /// The pods of a namespace that no controller manages.
+    #[must_use]
+    pub fn orphan_pods(&self, namespace: &str) -> Vec<Arc<Object>> {
+        let inner = self.lock();
+        inner.pods_at(inner.orphans.get(namespace))
     }
 
     /// Writes in one step: `decide` sees the object as it is and says what is to be there; `Ok(None)` removes it. The
@@ -228,7 +236,10 @@ impl Store {
     }
 
     /// The changes of a kind after a version, at most `most` of them.
-    fn changes(&self, kind: &Kind, since: u64, most: usize) -> Result<Vec<Arc<Change>>, Fallen> {
+    ///
+    /// # Errors
+    /// When changes since then have been dropped.
+    pub fn changes(&self, kind: &Kind, since: u64, most: usize) -> Result<Vec<Arc<Change>>, Fallen> {
         let inner = self.lock();
         let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return Ok(Vec::new()) };
         if since < shelf.dropped {
@@ -240,6 +251,14 @@ impl Store {
 }
 
 impl Inner {
+    fn pods_at(&self, places: Option<&HashSet<Place>>) -> Vec<Arc<Object>> {
+        let Some(pods) = self.shelves.get("pods") else { return Vec::new() };
+        let found = places.into_iter().flatten().filter_map(|place| pods.objects.get(place));
+        let mut found: Vec<Arc<Object>> = found.cloned().collect();
+        found.sort_by(|one, other| one.place().cmp(&other.place()));
+        found
+    }
+
     fn index(&mut self, before: Option<&Object>, after: Option<&Object>, place: &Place, kind: &Kind) {
         let entry = (shelf_key(kind), place.clone());
         for owner in before.into_iter().flat_map(|object| &object.owners) {
@@ -257,9 +276,26 @@ impl Inner {
             && let Some(places) = self.on_node.get_mut(node)
         {
             places.remove(place);
+            if places.is_empty() {
+                self.on_node.remove(node);
+            }
         }
         if let Some(node) = after.and_then(|object| object.node.as_ref()) {
             self.on_node.entry(node.clone()).or_default().insert(place.clone());
+        }
+        let is_orphan = |object: Option<&Object>| {
+            object.is_some_and(|object| object.kind.kind == "Pod" && object.controller().is_none())
+        };
+        if is_orphan(before)
+            && let Some(places) = self.orphans.get_mut(&place.0)
+        {
+            places.remove(place);
+            if places.is_empty() {
+                self.orphans.remove(&place.0);
+            }
+        }
+        if is_orphan(after) {
+            self.orphans.entry(place.0.clone()).or_default().insert(place.clone());
         }
     }
 }

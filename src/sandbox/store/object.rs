@@ -105,6 +105,12 @@ impl Object {
         &self.bytes
     }
 
+    /// Whether a text is in its JSON: a cheap look that spares most readers [`Self::value`].
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        std::str::from_utf8(&self.bytes).is_ok_and(|json| json.contains(text))
+    }
+
     /// Its JSON.
     #[must_use]
     pub fn value(&self) -> Value {

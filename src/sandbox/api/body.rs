@@ -1,0 +1,178 @@
+//! Bodies of requests: read within a bound, as JSON or YAML, and held against the kind's fields as `fieldValidation`
+//! asks (apiserver/pkg/endpoints/handlers/{rest,create}.go, v0.34.4).
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::{HeaderMap, header::CONTENT_TYPE};
+use serde_json::Value;
+
+use super::{answer::ApiBody, query::Query};
+use crate::sandbox::{error::ApiError, kinds::Kind};
+
+/// The longest body that is read, as upstream's (`MaxRequestBodyBytes`).
+const BODY_MAX: usize = 3 * 1024 * 1024;
+
+/// Warnings of one answer; more would not fit into its head.
+const WARNINGS_MAX: usize = 32;
+
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 where it is too long, 400 where it breaks off.
+pub(super) async fn read(mut body: ApiBody) -> Result<Bytes, ApiError> {
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::bad_request(format!("the body broke off: {error}")))?;
+        let Some(piece) = frame.data_ref() else { continue };
+        if read.len() + piece.len() > BODY_MAX {
+            return Err(ApiError {
+                code: 413,
+                reason: "RequestEntityTooLarge",
+                message: format!("Request entity too large: limit is {BODY_MAX}"),
+                details: serde_json::json!({}),
+            });
+        }
+        read.extend_from_slice(piece);
+    }
+    Ok(read.freeze())
+}
+
+/// The media type of a body, without its parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> &str {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim()
+}
+
+/// Reads an object.
+///
+/// # Errors
+/// 415 for other media types than JSON and YAML, 400 for what is none of them.
+pub(super) fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, ApiError> {
+    match media_type(headers) {
+        "" | "application/json" | "text/plain" | "*/*" => json(bytes),
+        "application/yaml" | "text/yaml" => yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => Err(ApiError::unsupported_media_type(
+            "the body of the request was in an unknown format - the evenkeel sandbox takes application/json and \
+             application/yaml, not application/vnd.kubernetes.protobuf: have the client send application/json",
+        )),
+        _ => Err(ApiError::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: application/json, \
+             application/yaml",
+        )),
+    }
+}
+
+/// Reads JSON.
+pub(super) fn json(bytes: &[u8]) -> Result<Value, ApiError> {
+    let parsed: Result<Value, _> = serde_json::from_slice(bytes);
+    let value = parsed.map_err(|error| {
+        ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+    })?;
+    if value.is_object() {
+        return Ok(value);
+    }
+    Err(ApiError::bad_request("the object provided is unrecognized (must be of type Object)"))
+}
+
+/// Reads YAML.
+pub(super) fn yaml(bytes: &[u8]) -> Result<Value, ApiError> {
+    let wrong = |why: String| ApiError::bad_request(format!("error decoding YAML: {why}"));
+    let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    if value.is_object() {
+        return Ok(value);
+    }
+    Err(ApiError::bad_request("the object provided is unrecognized (must be of type Object)"))
+}
+
+/// What is done about fields that a kind does not have (`fieldValidation`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FieldValidation {
+    /// Nothing.
+    Ignore,
+    /// The client is warned.
+    Warn,
+    /// The request is refused.
+    Strict,
+}
+
+impl FieldValidation {
+    /// Reads the query; a client that says nothing is warned.
+    ///
+    /// # Errors
+    /// 422 for any other word.
+    pub(super) fn of(query: &Query) -> Result<Self, ApiError> {
+        match query.get("fieldValidation") {
+            None | Some("Warn") => Ok(Self::Warn),
+            Some("Ignore") => Ok(Self::Ignore),
+            Some("Strict") => Ok(Self::Strict),
+            Some(other) => {
+                let known = ["", "Ignore", "Strict", "Warn"];
+                let value = serde_json::json!(other);
+                let error = crate::sandbox::error::FieldError::not_supported("fieldValidation", &value, &known);
+                Err(ApiError::invalid("meta.k8s.io", "CreateOptions", "", &[error]))
+            }
+        }
+    }
+
+    /// Deals with an object's unknown fields: returns the warnings.
+    ///
+    /// # Errors
+    /// 400 where unknown fields are not to be.
+    pub(super) fn check(self, kind: &Kind, value: &Value) -> Result<Vec<String>, ApiError> {
+        if self == Self::Ignore {
+            return Ok(Vec::new());
+        }
+        let mut unknown: Vec<String> =
+            unknown_fields(kind, value).into_iter().map(|field| format!("unknown field {field:?}")).collect();
+        if self == Self::Strict && !unknown.is_empty() {
+            return Err(ApiError::bad_request(format!(
+                "{0} in version {1:?} cannot be handled as a {0}: strict decoding error: {2}",
+                kind.kind,
+                kind.version,
+                unknown.join(", "),
+            )));
+        }
+        unknown.truncate(WARNINGS_MAX);
+        Ok(unknown)
+    }
+}
+
+/// The fields of an object that its kind does not have.
+fn unknown_fields(_kind: &Kind, _value: &Value) -> Vec<String> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use serde_json::json;
+
+    use super::*;
+
+    fn of_type(media_type: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, media_type.parse().unwrap());
+        headers
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_bound_is_refused() {
+        let body = |size: usize| Full::new(Bytes::from(vec![b'x'; size])).map_err(|never| match never {}).boxed_unsync();
+        assert_eq!(read(body(BODY_MAX)).await.unwrap().len(), BODY_MAX);
+        assert_eq!(read(body(BODY_MAX + 1)).await.unwrap_err().code, 413);
+    }
+
+    #[test]
+    fn objects_are_read_from_json_and_yaml() {
+        let expected = json!({"kind": "Pod", "spec": {"containers": []}});
+        assert_eq!(object(&of_type("application/json; charset=utf-8"), expected.to_string().as_bytes()).unwrap(), expected);
+        assert_eq!(object(&of_type("application/yaml"), b"kind: Pod\nspec:\n  containers: []\n").unwrap(), expected);
+        assert_eq!(object(&of_type("application/json"), b"[]").unwrap_err().code, 400);
+        assert_eq!(object(&of_type("application/json"), b"{").unwrap_err().code, 400);
+        assert_eq!(object(&of_type("application/yaml"), b"a: [").unwrap_err().code, 400);
+        let refused = object(&of_type("application/vnd.kubernetes.protobuf"), b"k8s").unwrap_err();
+        assert_eq!(refused.code, 415);
+        assert!(refused.message.contains("send application/json"));
+    }
+}

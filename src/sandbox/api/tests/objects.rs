@@ -1,0 +1,226 @@
+//! Objects by the verbs.
+
+use serde_json::{Value, json};
+
+use super::rig::Rig;
+use crate::sandbox::{
+    api::{ApiOptions, Denied},
+    kinds,
+};
+
+const MAPS: &str = "/api/v1/namespaces/shop/configmaps";
+
+fn map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list["items"].as_array().unwrap().iter().filter_map(|item| item["metadata"]["name"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn an_object_is_made_read_replaced_and_deleted() {
+    let rig = Rig::new();
+    let made = rig.call("POST", MAPS, &map("web")).await;
+    assert_eq!(made.status, 201);
+    let mut value = made.json();
+    assert_eq!(rig.get(&format!("{MAPS}/web")).await.json(), value);
+    value["data"]["a"] = json!("2");
+    let replaced = rig.call("PUT", &format!("{MAPS}/web"), &value).await;
+    assert_eq!((replaced.status, &replaced.json()["data"]["a"]), (200, &json!("2")));
+    let stale = rig.call("PUT", &format!("{MAPS}/web"), &value).await;
+    assert_eq!((stale.status, &stale.json()["reason"]), (409, &json!("Conflict")));
+    let deleted = rig.call("DELETE", &format!("{MAPS}/web"), &Value::Null).await;
+    let status = deleted.json();
+    assert_eq!((deleted.status, &status["status"]), (200, &json!("Success")));
+    assert_eq!((&status["details"]["kind"], &status["details"]["name"]), (&json!("configmaps"), &json!("web")));
+    let gone = rig.get(&format!("{MAPS}/web")).await;
+    assert_eq!((gone.status, &gone.json()["message"]), (404, &json!("configmaps \"web\" not found")));
+}
+
+#[tokio::test]
+async fn bodies_come_as_yaml_too_and_never_as_protobuf() {
+    let rig = Rig::new();
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: web\n".to_owned();
+    assert_eq!(rig.call_with("POST", MAPS, "application/yaml", yaml).await.status, 201);
+    let refused = rig.call_with("POST", MAPS, "application/vnd.kubernetes.protobuf", "k8s".to_owned()).await;
+    assert_eq!((refused.status, &refused.json()["reason"]), (415, &json!("UnsupportedMediaType")));
+    let shown = rig.get_as(&format!("{MAPS}/web"), "application/yaml").await;
+    assert!(shown.text.contains("name: web"), "{}", shown.text);
+    assert_eq!(rig.get_as(MAPS, "application/vnd.kubernetes.protobuf").await.status, 406);
+    assert_eq!(rig.call_with("POST", MAPS, "application/json", "{\"a\":".to_owned()).await.status, 400);
+    let long = "x".repeat(3 * 1024 * 1024 + 1);
+    assert_eq!(rig.call_with("POST", MAPS, "application/json", long).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing() {
+    let rig = Rig::new();
+    assert_eq!(rig.call("POST", &format!("{MAPS}?dryRun=All"), &map("web")).await.status, 201);
+    assert_eq!(rig.get(&format!("{MAPS}/web")).await.status, 404);
+    assert_eq!(rig.call("POST", &format!("{MAPS}?dryRun=Some"), &map("web")).await.status, 422);
+    rig.map("web", Value::Null);
+    assert_eq!(rig.call("DELETE", &format!("{MAPS}/web"), &json!({"dryRun": ["All"]})).await.status, 200);
+    assert_eq!(rig.get(&format!("{MAPS}/web")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_list_is_what_is_stored_as_it_is() {
+    let rig = Rig::new();
+    rig.map("a", json!({"app": "x"}));
+    rig.map("b", json!({"app": "y"}));
+    let list = rig.get(MAPS).await.json();
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ConfigMapList"), &json!("v1")));
+    assert_eq!(list["metadata"]["resourceVersion"], rig.registry.store().version().to_string());
+    assert_eq!(names(&list), ["a", "b"]);
+    assert_eq!(names(&rig.get(&format!("{MAPS}?labelSelector=app%3Dy")).await.json()), ["b"]);
+    assert_eq!(names(&rig.get("/api/v1/configmaps?fieldSelector=metadata.name%3Da").await.json()), ["a"]);
+    assert_eq!(names(&rig.get("/api/v1/namespaces/default/configmaps").await.json()), Vec::<&str>::new());
+    let page = rig.get(&format!("{MAPS}?limit=1")).await.json();
+    assert_eq!((names(&page), &page["metadata"]["remainingItemCount"]), (vec!["a"], &json!(1)));
+    let next = page["metadata"]["continue"].as_str().unwrap();
+    assert_eq!(names(&rig.get(&format!("{MAPS}?limit=1&continue={next}")).await.json()), ["b"]);
+    assert_eq!(rig.get(&format!("{MAPS}?fieldSelector=data.a%3D1")).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_long_list_goes_out_in_pieces_of_its_stated_length() {
+    let rig = Rig::new();
+    for at in 0..300 {
+        let value = json!({"metadata": {"name": format!("m{at:03}")}, "data": {"x": "x".repeat(1000)}});
+        rig.store(&kinds::CONFIG_MAP, "shop", value);
+    }
+    let answer = rig.send(hyper::Request::get(MAPS).body(http_body_util::Full::default()).unwrap()).await;
+    let stated = hyper::body::Body::size_hint(answer.body()).exact();
+    let read = super::rig::read(answer).await;
+    assert_eq!(stated, Some(read.text.len() as u64));
+    assert_eq!(names(&read.json()).len(), 300);
+}
+
+#[tokio::test]
+async fn deleting_a_collection_takes_what_is_selected() {
+    let rig = Rig::new();
+    rig.map("a", json!({"app": "x"}));
+    rig.map("b", json!({"app": "y"}));
+    let deleted = rig.call("DELETE", &format!("{MAPS}?labelSelector=app%3Dx"), &Value::Null).await;
+    assert_eq!((deleted.status, names(&deleted.json())), (200, vec!["a"]));
+    assert_eq!(names(&rig.get(MAPS).await.json()), ["b"]);
+}
+
+#[tokio::test]
+async fn a_pod_in_its_grace_is_the_answer_to_its_deletion() {
+    let rig = Rig::new();
+    let pod = json!({"metadata": {"name": "web"}, "spec": {"nodeName": "a", "containers": [{"name": "app", "image": "x"}]}});
+    rig.store(&kinds::POD, "shop", pod);
+    let path = "/api/v1/namespaces/shop/pods/web";
+    let answer = rig.call("DELETE", &format!("{path}?gracePeriodSeconds=7"), &Value::Null).await;
+    let waiting = answer.json();
+    assert_eq!((answer.status, &waiting["metadata"]["deletionGracePeriodSeconds"]), (200, &json!(7)));
+    let wrong = json!({"preconditions": {"uid": "other"}});
+    assert_eq!(rig.call("DELETE", path, &wrong).await.status, 409);
+    assert_eq!(rig.call("DELETE", path, &json!({"propagationPolicy": "Sideways"})).await.status, 422);
+    let gone = rig.call("DELETE", path, &json!({"gracePeriodSeconds": 0})).await;
+    assert_eq!((gone.status, &gone.json()["kind"]), (200, &json!("Pod")));
+    assert_eq!(rig.get(path).await.status, 404);
+}
+
+#[tokio::test]
+async fn whoever_deletes_a_job_is_told_that_its_pods_stay() {
+    let rig = Rig::new();
+    let job = json!({"metadata": {"name": "once"}, "spec": {"template": {"metadata": {"labels": {"a": "b"}},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": "x"}]}}}});
+    rig.store(&kinds::JOB, "shop", job);
+    let path = "/apis/batch/v1/namespaces/shop/jobs/once";
+    let silent = rig.call("DELETE", path, &Value::Null).await;
+    assert!(silent.header("warning").starts_with("299 - \"child pods are preserved by default"), "{:?}", silent.answer);
+    assert_eq!(silent.json()["metadata"]["finalizers"], json!(["orphan"]));
+}
+
+#[tokio::test]
+async fn what_there_cannot_be_is_listed_empty_and_refused() {
+    let rig = Rig::new();
+    let list = rig.get("/apis/storage.k8s.io/v1/storageclasses").await.json();
+    assert_eq!((&list["kind"], names(&list).len()), (&json!("StorageClassList"), 0));
+    assert_eq!(rig.get("/apis/storage.k8s.io/v1/storageclasses/fast").await.status, 404);
+    let made = rig.call("POST", "/apis/storage.k8s.io/v1/storageclasses", &json!({"metadata": {"name": "fast"}})).await;
+    assert_eq!(made.status, 501);
+    assert!(made.json()["message"].as_str().unwrap().contains("StorageClass"));
+}
+
+#[tokio::test]
+async fn an_update_makes_a_lease_that_is_not_there() {
+    let rig = Rig::new();
+    let path = "/apis/coordination.k8s.io/v1/namespaces/shop/leases/a";
+    let lease = json!({"metadata": {"name": "a"}, "spec": {"holderIdentity": "me"}});
+    assert_eq!(rig.call("PUT", path, &lease).await.status, 201);
+    assert_eq!(rig.call("PUT", path, &lease).await.status, 200);
+    assert_eq!(rig.call("PUT", &format!("{MAPS}/none"), &map("none")).await.status, 404);
+    assert_eq!(rig.call("PUT", &format!("{MAPS}/none"), &map("other")).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_table_has_a_row_for_each_object() {
+    let rig = Rig::new();
+    rig.map("a", json!({"app": "x"}));
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let table = rig.get_as(MAPS, accept).await.json();
+    assert_eq!((&table["kind"], &table["apiVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1")));
+    let columns: Vec<&str> =
+        table["columnDefinitions"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(columns, ["Name", "Data", "Age"]);
+    assert_eq!(table["rows"][0]["cells"][0], "a");
+    assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    assert_eq!(table["rows"][0]["object"]["metadata"]["labels"]["app"], "x");
+    let whole = rig.get_as(&format!("{MAPS}/a?includeObject=Object"), accept).await.json();
+    assert_eq!(whole["rows"][0]["object"]["kind"], "ConfigMap");
+    let accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let list = rig.get_as(MAPS, accept).await.json();
+    assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata")));
+}
+
+#[tokio::test]
+async fn rights_that_are_taken_away_are_missed() {
+    let denied = vec![Denied { verb: "list".to_owned(), resource: "pods".to_owned(), ..Denied::default() }];
+    let rig = Rig::with(ApiOptions { denied, ..ApiOptions::default() });
+    let refused = rig.get("/api/v1/namespaces/shop/pods").await;
+    assert_eq!((refused.status, &refused.json()["reason"]), (403, &json!("Forbidden")));
+    assert_eq!(rig.get("/api/v1/nodes").await.status, 200);
+    let review = |verb: &str| json!({"spec": {"resourceAttributes": {"verb": verb, "resource": "pods", "namespace": "shop"}}});
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer = rig.call("POST", path, &review("list")).await;
+    assert_eq!((answer.status, &answer.json()["status"]["allowed"]), (201, &json!(false)));
+    assert_eq!(rig.call("POST", path, &review("get")).await.json()["status"]["allowed"], true);
+    assert_eq!(rig.call("POST", path, &json!({"spec": {}})).await.status, 422);
+    let who = rig.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.json();
+    assert_eq!(who["status"]["userInfo"]["username"], "kubernetes-admin");
+}
+
+#[tokio::test]
+async fn events_are_seen_in_both_groups() {
+    let rig = Rig::new();
+    let event = json!({"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "web", "namespace": "shop"},
+        "note": "Started", "reason": "Started", "type": "Normal"});
+    let path = "/apis/events.k8s.io/v1/namespaces/shop/events";
+    let made = rig.call("POST", path, &event).await;
+    assert_eq!((made.status, &made.json()["note"]), (201, &json!("Started")));
+    let core = rig.get("/api/v1/namespaces/shop/events?fieldSelector=involvedObject.name%3Dweb").await.json();
+    assert_eq!(core["items"][0]["message"], "Started");
+    let list = rig.get(&format!("{path}?fieldSelector=regarding.name%3Dweb")).await.json();
+    assert_eq!((&list["items"][0]["apiVersion"], &list["items"][0]["note"]), (&json!("events.k8s.io/v1"), &json!("Started")));
+}
+
+#[tokio::test]
+async fn a_kube_client_works_in_process() {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::{Api, DeleteParams, ListParams, PostParams};
+    let rig = Rig::new();
+    let maps: Api<ConfigMap> = Api::namespaced(rig.api.client(), "shop");
+    let value: ConfigMap = serde_json::from_value(map("web")).unwrap();
+    let made = maps.create(&PostParams::default(), &value).await.unwrap();
+    assert_eq!(made.metadata.name.as_deref(), Some("web"));
+    assert_eq!(maps.list(&ListParams::default()).await.unwrap().items.len(), 1);
+    let again = maps.create(&PostParams::default(), &value).await.unwrap_err();
+    assert!(matches!(again, kube::Error::Api(status) if status.code == 409));
+    maps.delete("web", &DeleteParams::default()).await.unwrap();
+    assert!(maps.get_opt("web").await.unwrap().is_none());
+}

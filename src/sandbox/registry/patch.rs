@@ -1,1 +1,0 @@
-//! Patches: from an object and a patch to a new object, pure.
