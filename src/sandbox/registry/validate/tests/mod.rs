@@ -73,10 +73,7 @@ fn names_follow_the_kind() {
     let named = |name: &str| json!({"metadata": {"name": name, "namespace": "n"}});
     assert_table(
         &kinds::CONFIG_MAP,
-        vec![
-            (named("a.b"), vec![]),
-            (named("A"), vec![&format!("metadata.name: Invalid value: \"A\": {subdomain}")]),
-        ],
+        vec![(named("a.b"), vec![]), (named("A"), vec![&format!("metadata.name: Invalid value: \"A\": {subdomain}")])],
     );
     let set = |name: &str| {
         let mut set = workload(json!({}));
@@ -90,10 +87,16 @@ fn names_follow_the_kind() {
     let budget = |name: &str| json!({"metadata": {"name": name, "namespace": "n"}, "spec": {}});
     assert_table(
         &kinds::POD_DISRUPTION_BUDGET,
-        vec![(budget("Any"), vec![]), (budget("a/b"), vec!["metadata.name: Invalid value: \"a/b\": may not contain '/'"])],
+        vec![
+            (budget("Any"), vec![]),
+            (budget("a/b"), vec!["metadata.name: Invalid value: \"a/b\": may not contain '/'"]),
+        ],
     );
     let generated = json!({"metadata": {"name": "a-x", "generateName": "AB-", "namespace": "n"}});
-    assert_eq!(refusals(&kinds::CONFIG_MAP, generated), [format!("metadata.generateName: Invalid value: \"AB-\": {subdomain}")]);
+    assert_eq!(
+        refusals(&kinds::CONFIG_MAP, generated),
+        [format!("metadata.generateName: Invalid value: \"AB-\": {subdomain}")]
+    );
 }
 
 #[test]
@@ -113,7 +116,10 @@ fn metadata_is_checked() {
             ),
             (
                 with(json!({"labels": {"a": "x".repeat(64)}})),
-                vec![&format!("metadata.labels: Invalid value: \"{}\": must be no more than 63 characters", "x".repeat(64))],
+                vec![&format!(
+                    "metadata.labels: Invalid value: \"{}\": must be no more than 63 characters",
+                    "x".repeat(64)
+                )],
             ),
             (
                 with(json!({"annotations": {"a": "x".repeat(256 * 1024)}})),
@@ -121,7 +127,9 @@ fn metadata_is_checked() {
             ),
             (
                 with(json!({"finalizers": ["mine"]})),
-                vec!["metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified"],
+                vec![
+                    "metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified",
+                ],
             ),
             (
                 with(json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "", "uid": "u"}]})),
@@ -132,7 +140,9 @@ fn metadata_is_checked() {
     let deleted = json!({"metadata": {"name": "a", "namespace": "n", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
     assert_eq!(
         change(&kinds::CONFIG_MAP, deleted, |map| map["metadata"]["finalizers"] = json!(["a/b"])),
-        ["metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/b\"}"]
+        [
+            "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/b\"}"
+        ]
     );
 }
 
@@ -170,8 +180,14 @@ fn services_are_checked() {
             (service(json!({"type": "ExternalName"})), vec!["spec.externalName: Required value"]),
         ],
     );
-    let error = refusals(&kinds::SERVICE, json!({"metadata": {"name": "1a", "namespace": "n"}, "spec": {"ports": [{"port": 1}]}}));
-    assert!(error[0].starts_with("metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of"), "{error:?}");
+    let error = refusals(
+        &kinds::SERVICE,
+        json!({"metadata": {"name": "1a", "namespace": "n"}, "spec": {"ports": [{"port": 1}]}}),
+    );
+    assert!(
+        error[0].starts_with("metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of"),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -231,23 +247,36 @@ fn other_kinds_are_checked() {
             ],
         )],
     );
-    let slice = |kind: &str, address: &str| {
-        json!({"metadata": metadata(), "addressType": kind, "endpoints": [{"addresses": [address]}]})
-    };
+    let slice = |kind: &str, address: &str| json!({"metadata": metadata(), "addressType": kind, "endpoints": [{"addresses": [address]}]});
     assert_table(
         &kinds::ENDPOINT_SLICE,
         vec![
             (slice("IPv4", "127.0.0.1"), vec![]),
-            (slice("IPv4", "x"), vec!["endpoints[0].addresses[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]),
-            (slice("IPv6", "10.0.0.1"), vec!["endpoints[0].addresses: Invalid value: \"10.0.0.1\": must be an IPv6 address"]),
+            (
+                slice("IPv4", "x"),
+                vec![
+                    "endpoints[0].addresses[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                ],
+            ),
+            (
+                slice("IPv6", "10.0.0.1"),
+                vec!["endpoints[0].addresses: Invalid value: \"10.0.0.1\": must be an IPv6 address"],
+            ),
             (
                 json!({"metadata": metadata(), "endpoints": [{}]}),
-                vec!["addressType: Required value", "endpoints[0].addresses: Required value: must contain at least 1 address"],
+                vec![
+                    "addressType: Required value",
+                    "endpoints[0].addresses: Required value: must contain at least 1 address",
+                ],
             ),
         ],
     );
     assert_eq!(
-        change(&kinds::ENDPOINT_SLICE, json!({"metadata": metadata(), "addressType": "IPv4"}), |slice| slice["addressType"] = json!("IPv6")),
+        change(
+            &kinds::ENDPOINT_SLICE,
+            json!({"metadata": metadata(), "addressType": "IPv4"}),
+            |slice| slice["addressType"] = json!("IPv6")
+        ),
         ["addressType: Invalid value: \"IPv6\": field is immutable"]
     );
     let node = json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}, {"key": "b", "effect": "No"}]}});

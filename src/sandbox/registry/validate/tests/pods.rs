@@ -66,7 +66,9 @@ fn containers_are_checked() {
             ),
             (
                 with(json!({"imagePullPolicy": "Sometimes"})),
-                vec!["spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\""],
+                vec![
+                    "spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+                ],
             ),
             (
                 with(json!({"ports": [{"name": "p", "containerPort": 1}, {"name": "p", "containerPort": 70000}, {}]})),
@@ -93,7 +95,9 @@ fn containers_are_checked() {
             ),
             (
                 with(json!({"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}}})),
-                vec!["spec.containers[0].resources.requests: Invalid value: \"1500m\": must be less than or equal to cpu limit of 1"],
+                vec![
+                    "spec.containers[0].resources.requests: Invalid value: \"1500m\": must be less than or equal to cpu limit of 1",
+                ],
             ),
             (
                 with(json!({"resources": {"limits": {"gpu": "1", "memory": "-1"}}})),
@@ -107,8 +111,12 @@ fn containers_are_checked() {
                 ],
             ),
             (
-                pod(json!({"initContainers": [{"name": "i", "image": "i:1", "livenessProbe": {"exec": {"command": ["a"]}}}]})),
-                vec!["spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"],
+                pod(
+                    json!({"initContainers": [{"name": "i", "image": "i:1", "livenessProbe": {"exec": {"command": ["a"]}}}]}),
+                ),
+                vec![
+                    "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+                ],
             ),
         ],
     );
@@ -158,7 +166,9 @@ fn probes_and_hooks_are_checked() {
             ),
             (
                 with(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}})),
-                vec!["spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)"],
+                vec![
+                    "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+                ],
             ),
             (with(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 0}}}})), vec![]),
             (
@@ -175,7 +185,9 @@ fn volumes_are_checked() {
         &kinds::POD,
         vec![
             (
-                pod(json!({"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/a"}}, {"name": "V"}, {"emptyDir": {}}]})),
+                pod(
+                    json!({"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/a"}}, {"name": "V"}, {"emptyDir": {}}]}),
+                ),
                 vec![
                     "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
                     "spec.volumes[1].name: Invalid value: \"V\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
@@ -213,7 +225,9 @@ fn scheduling_is_checked() {
         &kinds::POD,
         vec![
             (
-                pod(json!({"topologySpreadConstraints": [spread(json!({"maxSkew": 0})), spread(json!({"minDomains": 0}))]})),
+                pod(
+                    json!({"topologySpreadConstraints": [spread(json!({"maxSkew": 0})), spread(json!({"minDomains": 0}))]}),
+                ),
                 vec![
                     "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
                     "spec.topologySpreadConstraints[1].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{zone, DoNotSchedule}\"",
@@ -221,7 +235,9 @@ fn scheduling_is_checked() {
                 ],
             ),
             (
-                pod(json!({"topologySpreadConstraints": [spread(json!({"topologyKey": "", "whenUnsatisfiable": "Maybe", "matchLabelKeys": ["a"]}))]})),
+                pod(
+                    json!({"topologySpreadConstraints": [spread(json!({"topologyKey": "", "whenUnsatisfiable": "Maybe", "matchLabelKeys": ["a"]}))]}),
+                ),
                 vec![
                     "spec.topologySpreadConstraints[0].topologyKey: Required value: can not be empty",
                     "spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value: \"Maybe\": supported values: \"DoNotSchedule\", \"ScheduleAnyway\"",
@@ -264,7 +280,9 @@ fn of_a_pod_little_may_change() {
     let fine: [Edit; 5] = [
         |pod| pod["spec"]["containers"][0]["image"] = json!("other:2"),
         |pod| pod["spec"]["activeDeadlineSeconds"] = json!(5),
-        |pod| pod["spec"]["tolerations"] = json!([{"key": "b", "operator": "Exists"}, {"key": "a", "operator": "Exists"}]),
+        |pod| {
+            pod["spec"]["tolerations"] = json!([{"key": "b", "operator": "Exists"}, {"key": "a", "operator": "Exists"}])
+        },
         |pod| pod["metadata"]["labels"] = json!({"a": "b"}),
         |_| {},
     ];
@@ -287,11 +305,13 @@ fn of_a_pod_little_may_change() {
         ),
         (
             |pod| pod["spec"]["tolerations"] = json!([]),
-            "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds".to_owned(),
+            "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"
+                .to_owned(),
         ),
         (
             |pod| pod["spec"]["schedulingGates"] = json!([{"name": "g"}]),
-            "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'".to_owned(),
+            "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'"
+                .to_owned(),
         ),
     ];
     for (edit, expected) in table {

@@ -29,16 +29,23 @@ fn deployments_are_checked() {
             ),
             (
                 workload(json!({"selector": {"matchLabels": {"app": "b"}}})),
-                vec!["spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`"],
+                vec![
+                    "spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`",
+                ],
             ),
-            (workload(json!({"replicas": -1})), vec!["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
+            (
+                workload(json!({"replicas": -1})),
+                vec!["spec.replicas: Invalid value: -1: must be greater than or equal to 0"],
+            ),
             (
                 rolling(json!(0), json!("0%")),
                 vec!["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
             ),
             (
                 rolling(json!("101%"), json!("200%")),
-                vec!["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"],
+                vec![
+                    "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%",
+                ],
             ),
             (
                 rolling(json!("1x"), json!(1)),
@@ -80,7 +87,9 @@ fn stateful_and_daemon_sets_are_checked() {
         &kinds::STATEFUL_SET,
         vec![
             (
-                workload(json!({"podManagementPolicy": "Chaos", "serviceName": "A_", "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}})),
+                workload(
+                    json!({"podManagementPolicy": "Chaos", "serviceName": "A_", "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}),
+                ),
                 vec![
                     "spec.podManagementPolicy: Invalid value: \"Chaos\": must be 'OrderedReady' or 'Parallel'",
                     "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'",
@@ -101,7 +110,10 @@ fn stateful_and_daemon_sets_are_checked() {
     mounted["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "d", "mountPath": "/d"}]);
     assert_table(&kinds::STATEFUL_SET, vec![(mounted, vec![])]);
     let fixed = "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
-    assert_eq!(change(&kinds::STATEFUL_SET, workload(json!({})), |set| set["spec"]["serviceName"] = json!("b")), [fixed]);
+    assert_eq!(
+        change(&kinds::STATEFUL_SET, workload(json!({})), |set| set["spec"]["serviceName"] = json!("b")),
+        [fixed]
+    );
     assert_eq!(
         change(&kinds::STATEFUL_SET, workload(json!({})), |set| set["spec"]["replicas"] = json!(5)),
         Vec::<String>::new()
@@ -114,11 +126,15 @@ fn stateful_and_daemon_sets_are_checked() {
         vec![
             (
                 rolling(json!(1), json!(1)),
-                vec!["spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"],
+                vec![
+                    "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero",
+                ],
             ),
             (
                 rolling(json!(0), json!(0)),
-                vec!["spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"],
+                vec![
+                    "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0",
+                ],
             ),
             (rolling(json!(0), json!("50%")), vec![]),
         ],
@@ -152,7 +168,9 @@ fn jobs_are_checked() {
             ),
             (
                 rule(json!({"action": "Ignore"})),
-                vec!["spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required"],
+                vec![
+                    "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required",
+                ],
             ),
             (
                 rule(json!({"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 1, 0, 2]}})),
@@ -163,7 +181,9 @@ fn jobs_are_checked() {
                 ],
             ),
             (
-                job(json!({"completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": [{"succeededIndexes": "0-2,1"}, {"succeededCount": 6}]}})),
+                job(
+                    json!({"completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": [{"succeededIndexes": "0-2,1"}, {"succeededCount": 6}]}}),
+                ),
                 vec![
                     "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"0-2,1\": error parsing succeededIndexes: non-increasing order, previous: 2, current: 1",
                     "spec.successPolicy.rules[1].succeededCount: Invalid value: 6: must be less than or equal to 5 (the number of specified completions)",
@@ -196,7 +216,9 @@ fn budgets_are_checked() {
             (budget(json!({"minAvailable": "50%"})), vec![]),
             (
                 budget(json!({"minAvailable": 1, "maxUnavailable": "25%", "selector": {"matchLabels": {"a": "b"}}})),
-                vec!["spec: Invalid value: {\"MinAvailable\":1,\"Selector\":{\"matchLabels\":{\"a\":\"b\"}},\"MaxUnavailable\":\"25%\",\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set"],
+                vec![
+                    "spec: Invalid value: {\"MinAvailable\":1,\"Selector\":{\"matchLabels\":{\"a\":\"b\"}},\"MaxUnavailable\":\"25%\",\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set",
+                ],
             ),
             (
                 budget(json!({"maxUnavailable": "101%", "unhealthyPodEvictionPolicy": "Maybe"})),
@@ -216,7 +238,8 @@ fn budgets_are_checked() {
 #[test]
 fn autoscalers_are_checked() {
     let scaler = |more: Value| {
-        let mut spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "a", "apiVersion": "apps/v1"}});
+        let mut spec =
+            json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "a", "apiVersion": "apps/v1"}});
         merge(&mut spec, more);
         json!({"metadata": metadata(), "spec": spec})
     };
@@ -238,15 +261,21 @@ fn autoscalers_are_checked() {
                 ],
             ),
             (
-                scaler(json!({"metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 0}}}]})),
+                scaler(
+                    json!({"metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 0}}}]}),
+                ),
                 vec!["spec.metrics[0].resource.target.averageUtilization: Invalid value: 0: must be greater than 0"],
             ),
             (
-                scaler(json!({"metrics": [{"type": "Resource", "pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "1"}}}]})),
+                scaler(
+                    json!({"metrics": [{"type": "Resource", "pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "1"}}}]}),
+                ),
                 vec!["spec.metrics[0].resource: Required value: must populate information for the given metric source"],
             ),
             (
-                scaler(json!({"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601, "policies": [{"type": "Pods", "value": 0, "periodSeconds": 1801}]}}})),
+                scaler(
+                    json!({"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601, "policies": [{"type": "Pods", "value": 0, "periodSeconds": 1801}]}}}),
+                ),
                 vec![
                     "spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600",
                     "spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero",
