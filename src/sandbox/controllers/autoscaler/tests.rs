@@ -28,10 +28,11 @@ fn cpu(percent: i32) -> Value {
     json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}})
 }
 
-/// A ReplicaSet of ready pods that each request a whole core, and an autoscaler of it.
+/// A `ReplicaSet` of ready pods that each request a whole core, and an autoscaler of it.
 fn bench(replicas: i32, spec: &Value) -> (Bench, Autoscalers, Arc<Told>) {
     let bench = Bench::new();
-    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main"}]}});
+    let template =
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "one"}]}});
     bench.create(
         &kinds::REPLICA_SET,
         &json!({
@@ -48,12 +49,12 @@ fn bench(replicas: i32, spec: &Value) -> (Bench, Autoscalers, Arc<Told>) {
     }
     bench.create(&kinds::HORIZONTAL_POD_AUTOSCALER, &json!({"metadata": {"name": "web"}, "spec": whole}));
     let told = Arc::new(Told::default());
-    let controller = Autoscalers::new(Arc::clone(&bench.registry), Arc::clone(&told) as _, PERIOD);
+    let controller = Autoscalers::new(Arc::clone(&bench.registry), Arc::clone(&told) as _, SYNC_PERIOD);
     follow(&bench);
     (bench, controller, told)
 }
 
-/// Lets there be as many pods as the ReplicaSet says, long started and ready.
+/// Lets there be as many pods as the `ReplicaSet` says, long started and ready.
 fn follow(bench: &Bench) {
     let wanted = bench.value(&kinds::REPLICA_SET, "web")["spec"]["replicas"].as_u64().unwrap();
     for number in 0..wanted {
@@ -63,7 +64,7 @@ fn follow(bench: &Bench) {
                 &kinds::POD,
                 &json!({
                     "metadata": {"name": name, "labels": {"app": "web"}},
-                    "spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "1"}}}]},
+                    "spec": {"containers": [{"name": "main", "image": "one", "resources": {"requests": {"cpu": "1"}}}]},
                 }),
             );
             bench.ready(&name);
@@ -105,12 +106,12 @@ async fn it_looks_first_after_its_period_and_then_every_period() {
     let (bench, controller, told) = bench(2, &json!({}));
     told.say(1_000);
     let key = Key::new(NAMESPACE, "web");
-    assert_eq!(controller.reconcile(&key).unwrap(), Next::After(PERIOD));
+    assert_eq!(controller.reconcile(&key).unwrap(), Next::After(SYNC_PERIOD));
     pass(10).await;
     assert_eq!(controller.reconcile(&key).unwrap(), Next::After(Duration::from_secs(5)), "a change does not hurry it");
     assert_eq!(bench.value(&kinds::REPLICA_SET, "web")["spec"]["replicas"], 2);
     pass(5).await;
-    assert_eq!(controller.reconcile(&key).unwrap(), Next::After(PERIOD));
+    assert_eq!(controller.reconcile(&key).unwrap(), Next::After(SYNC_PERIOD));
     assert_eq!(bench.value(&kinds::REPLICA_SET, "web")["spec"]["replicas"], 4);
 }
 
@@ -249,7 +250,7 @@ async fn pods_without_requests_have_no_utilization_but_a_usage() {
         let (bench, controller, told) = bench(2, &json!({"metrics": [metric]}));
         told.say(2_000);
         for pod in bench.living() {
-            bench.change(&kinds::POD, &pod, |pod| pod["spec"]["containers"][0]["resources"] = json!({}));
+            bench.force(&kinds::POD, &pod, |pod| pod["spec"]["containers"][0]["resources"] = json!({}));
         }
         assert_eq!(look(&bench, &controller).await, wanted);
         if wanted == 2 {
