@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
@@ -24,6 +25,7 @@ use super::{
     kinds,
     kubelet::{Kubelet, log},
     metrics::{ContainerUsage, PodMetrics as _, Reading, Sampler, Source},
+    names,
     registry::Registry,
 };
 
@@ -68,8 +70,7 @@ impl PodAccess for Pods {
         async move {
             let kubelet = self.kubelet.upgrade().ok_or_else(gone)?;
             let of = &request.container;
-            let (process, stdio) =
-                kubelet.exec(&of.namespace, &of.pod, Some(&of.container), &request.command)?;
+            let (process, stdio) = kubelet.exec(&of.namespace, &of.pod, Some(&of.container), &request.command)?;
             let (sender, output) = mpsc::channel(OUTPUT_PIECES);
             let stdout = tokio::spawn(copy(stdio.stdout, sender.clone(), ExecOutput::Stdout));
             let stderr = tokio::spawn(copy(stdio.stderr, sender, ExecOutput::Stderr));
@@ -100,10 +101,16 @@ fn log_options(options: &LogOptions) -> Result<log::LogOptions, ApiError> {
         follow: options.follow,
         previous: options.previous,
         timestamps: options.timestamps,
-        since: options.since_seconds.map(super::names::seconds_ago).or(since_time),
+        since: options.since_seconds.and_then(ago).or(since_time),
         tail_lines: options.tail_lines.map(size),
         limit_bytes: options.limit_bytes.map(size),
     })
+}
+
+/// So many seconds before now.
+fn ago(seconds: u64) -> Option<Timestamp> {
+    let seconds = i64::try_from(seconds).ok()?;
+    names::now().checked_sub(SignedDuration::from_secs(seconds)).ok()
 }
 
 async fn copy(

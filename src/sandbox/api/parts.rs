@@ -3,12 +3,7 @@
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{
-    answer::Answer,
-    body,
-    call::Call,
-    exec, logs, objects, patch, proxy, tokens,
-};
+use super::{answer::Answer, body, call::Call, exec, logs, objects, patch, proxy, tokens};
 use crate::sandbox::{
     error::ApiError,
     kinds::{self, Kind},
@@ -59,10 +54,11 @@ fn finalize(call: &Call<'_>) -> Result<Answer, ApiError> {
     let body = body::object(&call.headers, &call.body)?;
     let finalizers = body["spec"]["finalizers"].clone();
     let options = call.write_options()?;
-    let changed = call.api.registry.change(&kinds::NAMESPACE, "", &call.path.name, Part::Main, &options, |mut value| {
-        value["spec"]["finalizers"] = if finalizers.is_null() { json!([]) } else { finalizers };
-        Ok(value)
-    })?;
+    let changed =
+        call.api.registry.change(&kinds::NAMESPACE, "", &call.path.name, Part::Main, &options, |mut value| {
+            value["spec"]["finalizers"] = if finalizers.is_null() { json!([]) } else { finalizers };
+            Ok(value)
+        })?;
     call.show(StatusCode::OK, &changed)
 }
 

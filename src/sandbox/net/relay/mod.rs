@@ -196,13 +196,15 @@ impl Relay {
                     let _ = stream.set_nodelay(true);
                 }
                 tokio::select! {
+                    // Whatever a pod does last on a node that is off, nobody hears of it.
+                    biased;
+                    () = self.tables.until_dark(&node) => hold(&mut client).await,
                     ended = copy_bidirectional(&mut client, &mut pod) => {
                         if ended.is_err() {
                             reset(&client);
                             reset(&pod);
                         }
                     }
-                    () = self.tables.until_dark(&node) => hold(&mut client).await,
                 }
             }
         }
