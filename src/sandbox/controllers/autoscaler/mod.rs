@@ -46,7 +46,7 @@ use crate::{
 use metric::{View, Wish};
 
 /// How often an autoscaler looks at its target (`--horizontal-pod-autoscaler-sync-period`).
-pub const SYNC_PERIOD: Duration = Duration::from_secs(15);
+pub const PERIOD: Duration = Duration::from_secs(15);
 
 /// Who records its events.
 const COMPONENT: &str = "horizontal-pod-autoscaler";

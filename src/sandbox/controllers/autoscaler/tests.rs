@@ -49,7 +49,7 @@ fn bench(replicas: i32, spec: &Value) -> (Bench, Autoscalers, Arc<Told>) {
     }
     bench.create(&kinds::HORIZONTAL_POD_AUTOSCALER, &json!({"metadata": {"name": "web"}, "spec": whole}));
     let told = Arc::new(Told::default());
-    let controller = Autoscalers::new(Arc::clone(&bench.registry), Arc::clone(&told) as _, SYNC_PERIOD);
+    let controller = Autoscalers::new(Arc::clone(&bench.registry), Arc::clone(&told) as _, PERIOD);
     follow(&bench);
     (bench, controller, told)
 }
@@ -106,12 +106,12 @@ async fn it_looks_first_after_its_period_and_then_every_period() {
     let (bench, controller, told) = bench(2, &json!({}));
     told.say(1_000);
     let key = Key::new(NAMESPACE, "web");
-    assert_eq!(controller.reconcile(&key).unwrap(), Next::After(SYNC_PERIOD));
+    assert_eq!(controller.reconcile(&key).unwrap(), Next::After(PERIOD));
     pass(10).await;
     assert_eq!(controller.reconcile(&key).unwrap(), Next::After(Duration::from_secs(5)), "a change does not hurry it");
     assert_eq!(bench.value(&kinds::REPLICA_SET, "web")["spec"]["replicas"], 2);
     pass(5).await;
-    assert_eq!(controller.reconcile(&key).unwrap(), Next::After(SYNC_PERIOD));
+    assert_eq!(controller.reconcile(&key).unwrap(), Next::After(PERIOD));
     assert_eq!(bench.value(&kinds::REPLICA_SET, "web")["spec"]["replicas"], 4);
 }
 
