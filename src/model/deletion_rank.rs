@@ -1,6 +1,6 @@
-//! Which pods a ReplicaSet deletes first.
+//! Which pods a `ReplicaSet` deletes first.
 //!
-//! `ActivePodsWithRanks` and `logarithmicRankDiff` of k/pkg/controller/controller_utils.go, v1.34.4, with
+//! `ActivePodsWithRanks` and `logarithmicRankDiff` of `k/pkg/controller/controller_utils.go`, v1.34.4, with
 //! `PodDeletionCost` and `LogarithmicScaleDown` on, as they are by default.
 
 use jiff::Timestamp;
@@ -129,8 +129,8 @@ mod tests {
         "2026-01-01T12:00:00Z".parse().unwrap()
     }
 
-    fn ago(seconds: i64) -> Option<Timestamp> {
-        Some(now() - SignedDuration::from_secs(seconds))
+    fn ago(seconds: i64) -> Timestamp {
+        now() - SignedDuration::from_secs(seconds)
     }
 
     /// A pod that has been running and ready for an hour.
@@ -139,8 +139,8 @@ mod tests {
             node: "n1".into(),
             phase: "Running".into(),
             ready: true,
-            ready_since: ago(3600),
-            created: ago(3600),
+            ready_since: Some(ago(3600)),
+            created: Some(ago(3600)),
             uid: "m".into(),
             ..Candidate::default()
         }
@@ -169,26 +169,26 @@ mod tests {
             (
                 "lower cost",
                 Candidate { cost: 1, ..settled() },
-                Candidate { cost: 2, neighbours: 7, ready_since: ago(1), restarts: 9, ..settled() },
+                Candidate { cost: 2, neighbours: 7, ready_since: Some(ago(1)), restarts: 9, ..settled() },
             ),
             (
                 "more neighbours",
                 Candidate { neighbours: 2, ..settled() },
-                Candidate { neighbours: 1, ready_since: ago(1), restarts: 9, ..settled() },
+                Candidate { neighbours: 1, ready_since: Some(ago(1)), restarts: 9, ..settled() },
             ),
             (
                 "ready for less time",
-                Candidate { ready_since: ago(10), ..settled() },
-                Candidate { restarts: 9, created: ago(1), ..settled() },
+                Candidate { ready_since: Some(ago(10)), ..settled() },
+                Candidate { restarts: 9, created: Some(ago(1)), ..settled() },
             ),
             (
                 "more restarts",
                 Candidate { restarts: 2, ..settled() },
-                Candidate { restarts: 1, sidecar_restarts: 9, created: ago(1), ..settled() },
+                Candidate { restarts: 1, sidecar_restarts: 9, created: Some(ago(1)), ..settled() },
             ),
             (
                 "newer",
-                Candidate { created: ago(10), uid: "z".into(), ..settled() },
+                Candidate { created: Some(ago(10)), uid: "z".into(), ..settled() },
                 Candidate { uid: "a".into(), ..settled() },
             ),
         ];
@@ -208,8 +208,8 @@ mod tests {
             (5000, "a", 4000, "b", false),
         ];
         for (one_age, one_uid, other_age, other_uid, first) in table {
-            let one = Candidate { ready_since: ago(one_age), uid: one_uid.into(), ..settled() };
-            let other = Candidate { ready_since: ago(other_age), uid: other_uid.into(), ..settled() };
+            let one = Candidate { ready_since: Some(ago(one_age)), uid: one_uid.into(), ..settled() };
+            let other = Candidate { ready_since: Some(ago(other_age)), uid: other_uid.into(), ..settled() };
             assert_eq!(goes_before(&one, &other, now()), first, "{one_age} {one_uid} {other_age} {other_uid}");
         }
     }
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_pod_whose_times_are_missing_or_ahead_goes_first() {
         let missing = Candidate { ready_since: None, uid: "z".into(), ..settled() };
-        let ahead = Candidate { ready_since: ago(-60), uid: "z".into(), ..settled() };
+        let ahead = Candidate { ready_since: Some(ago(-60)), uid: "z".into(), ..settled() };
         for first in [missing, ahead] {
             assert!(goes_before(&first, &settled(), now()));
             assert!(!goes_before(&settled(), &first, now()));
@@ -236,9 +236,9 @@ mod tests {
     #[test]
     fn a_circle_of_comparisons_is_taken() {
         // a before b by restarts (same time), b before c by uid, c before a by uid.
-        let a = Candidate { restarts: 1, uid: "3".into(), ready_since: ago(3000), ..settled() };
-        let b = Candidate { uid: "1".into(), ready_since: ago(3000), ..settled() };
-        let c = Candidate { uid: "2".into(), ready_since: ago(3100), ..settled() };
+        let a = Candidate { restarts: 1, uid: "3".into(), ready_since: Some(ago(3000)), ..settled() };
+        let b = Candidate { uid: "1".into(), ready_since: Some(ago(3000)), ..settled() };
+        let c = Candidate { uid: "2".into(), ready_since: Some(ago(3100)), ..settled() };
         let circle = [(&a, &b), (&b, &c), (&c, &a)];
         assert!(circle.iter().all(|(one, other)| goes_before(one, other, now())));
         let many: Vec<Candidate> = [a, b, c].into_iter().cycle().take(100).collect();

@@ -3,7 +3,7 @@
 //! * [`int_or_percent`]: `IntOrString` values and their rounding.
 //! * [`disruption`]: what a budget lets through.
 //! * [`rollout`]: the bounds of a rolling update, and its steps.
-//! * [`deletion_rank`]: which pods a ReplicaSet deletes first.
+//! * [`deletion_rank`]: which pods a `ReplicaSet` deletes first.
 //! * [`selector`]: label selectors against labels.
 //! * [`kinds`]: the kinds of object that Kubernetes serves.
 //! * [`quantity`]: quantities of resources.

@@ -1,78 +1,236 @@
-//! Quantities of resources such as `250m`, `1.5Gi` or `1e3`, as whole numbers
-//! (apimachinery/pkg/api/resource/quantity.go, v0.34.4). Fractions round up, as `Value` and `MilliValue` do.
+//! `resource.Quantity`: amounts such as `100m`, `1.5` or `64Mi`, exact down to a billionth, and the one spelling that
+//! Kubernetes writes for each (apimachinery/pkg/api/resource/{quantity,suffix}.go, v0.34.4).
 
-/// Parts of one that are told apart: upstream goes down to nano.
+use std::{cmp::Ordering, fmt, str::FromStr};
+
+/// Nanos in one.
 const NANO: i128 = 1_000_000_000;
 
-/// Digits beyond which a number is no quantity that a cluster has.
-const DIGITS_MAX: usize = 24;
+/// The largest amount that is told apart: 2^63 - 1, where upstream caps too.
+const MAX: i128 = i64::MAX as i128 * NANO;
 
-/// A quantity in billionths, or nothing where the text is none.
-fn nanos(text: &str) -> Option<i128> {
-    let text = text.trim();
-    let (negative, text) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || number.len() > DIGITS_MAX {
-        return None;
+/// How an amount was spelled, which decides how it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `1500m`, `2k`.
+    Decimal,
+    /// `64Mi`.
+    Binary,
+    /// `1e3`.
+    Exponent,
+}
+
+/// An amount.
+#[derive(Debug, Clone, Copy)]
+pub struct Quantity {
+    nanos: i128,
+    format: Format,
+}
+
+/// Why a text is not an amount, in upstream's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotQuantity {
+    /// It does not look like one.
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    Format,
+    /// The number is fine, what follows is not.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
+
+impl Quantity {
+    /// Nothing.
+    pub const ZERO: Self = Self { nanos: 0, format: Format::Decimal };
+
+    /// So many whole ones.
+    #[must_use]
+    pub const fn whole(value: i64) -> Self {
+        Self { nanos: value as i128 * NANO, format: Format::Decimal }
     }
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let mut numerator = digits.checked_mul(NANO)?;
-    let mut denominator = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let (times, over) = scale_of(suffix)?;
-    numerator = numerator.checked_mul(times)?;
-    denominator = denominator.checked_mul(over)?;
-    // What is finer than a billionth rounds up, away from zero.
-    let nanos = numerator.checked_add(denominator - 1)? / denominator;
-    Some(if negative { -nanos } else { nanos })
-}
 
-fn scale_of(suffix: &str) -> Option<(i128, i128)> {
-    let power = |base: i128, exponent: u32| base.checked_pow(exponent).map(|times| (times, 1));
-    match suffix {
-        "" => Some((1, 1)),
-        "n" => Some((1, NANO)),
-        "u" => Some((1, 1_000_000)),
-        "m" => Some((1, 1_000)),
-        "k" => power(1000, 1),
-        "M" => power(1000, 2),
-        "G" => power(1000, 3),
-        "T" => power(1000, 4),
-        "P" => power(1000, 5),
-        "E" => power(1000, 6),
-        "Ki" => power(1024, 1),
-        "Mi" => power(1024, 2),
-        "Gi" => power(1024, 3),
-        "Ti" => power(1024, 4),
-        "Pi" => power(1024, 5),
-        "Ei" => power(1024, 6),
-        other => {
-            let exponent: i32 = other.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let times = 10_i128.checked_pow(exponent.unsigned_abs().min(18))?;
-            Some(if exponent < 0 { (1, times) } else { (times, 1) })
-        }
+    /// So many thousandths.
+    #[must_use]
+    pub const fn milli(value: i64) -> Self {
+        Self { nanos: value as i128 * (NANO / 1000), format: Format::Decimal }
+    }
+
+    /// The amount in whole ones, rounded up (`Value`).
+    #[must_use]
+    pub fn value(self) -> i64 {
+        narrow(ceil(self.nanos, NANO))
+    }
+
+    /// The amount in thousandths, rounded up (`MilliValue`).
+    #[must_use]
+    pub fn milli_value(self) -> i64 {
+        narrow(ceil(self.nanos, NANO / 1000))
+    }
+
+    /// Rounded up to whole thousandths, as amounts in resource lists are.
+    #[must_use]
+    pub fn in_millis(self) -> Self {
+        Self { nanos: ceil(self.nanos, NANO / 1000) * (NANO / 1000), ..self }
+    }
+
+    /// Whether it is less than nothing.
+    #[must_use]
+    pub const fn is_negative(self) -> bool {
+        self.nanos < 0
+    }
+
+    /// Whether it is nothing.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.nanos == 0
+    }
+
+    /// Whether it is a number of whole ones.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        self.nanos % NANO == 0
+    }
+
+    /// The sum, in the format of the first.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { nanos: (self.nanos + other.nanos).clamp(-MAX, MAX), ..self }
     }
 }
 
-fn rounded_up(nanos: i128, unit: i128) -> i64 {
-    let whole = nanos.div_euclid(unit) + i128::from(nanos.rem_euclid(unit) != 0);
-    i64::try_from(whole).unwrap_or(if whole < 0 { i64::MIN } else { i64::MAX })
-}
-
-/// The quantity in whole units: bytes, pods. Nothing where the text is no quantity.
+/// The amount that a text spells in whole ones, rounded up; nothing where it is no amount.
 #[must_use]
 pub fn value(text: &str) -> Option<i64> {
-    nanos(text).map(|nanos| rounded_up(nanos, NANO))
+    text.parse().ok().map(Quantity::value)
 }
 
-/// The quantity in thousandths: millicores.
+/// The amount that a text spells in thousandths, rounded up; nothing where it is no amount.
 #[must_use]
 pub fn milli_value(text: &str) -> Option<i64> {
-    nanos(text).map(|nanos| rounded_up(nanos, NANO / 1000))
+    text.parse().ok().map(Quantity::milli_value)
+}
+
+fn ceil(nanos: i128, unit: i128) -> i128 {
+    -(-nanos).div_euclid(unit)
+}
+
+fn narrow(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos == other.nanos
+    }
+}
+
+impl Eq for Quantity {}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nanos.cmp(&other.nanos)
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = NotQuantity;
+
+    fn from_str(text: &str) -> Result<Self, NotQuantity> {
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+        let (number, suffix) = unsigned.split_at(end);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.len() + fraction.len() == 0 || fraction.contains('.') || !looks_like_a_suffix(suffix) {
+            return Err(NotQuantity::Format);
+        }
+        let (base, exponent, format) = scale(suffix)?;
+        let nanos = scaled(whole, fraction, base, exponent);
+        Ok(Self { nanos: if text.starts_with('-') { -nanos } else { nanos }, format })
+    }
+}
+
+fn looks_like_a_suffix(suffix: &str) -> bool {
+    let rest = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+    let rest = rest.strip_prefix(['+', '-']).unwrap_or(rest);
+    rest.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What a suffix stands for: base, exponent and format.
+fn scale(suffix: &str) -> Result<(i128, i32, Format), NotQuantity> {
+    let binary = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    if let Some(at) = binary.iter().position(|one| *one == suffix) {
+        return Ok((2, 10 * (i32::try_from(at).unwrap_or(0) + 1), Format::Binary));
+    }
+    let decimal = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    if let Some(at) = decimal.iter().position(|one| *one == suffix) {
+        return Ok((10, 3 * (i32::try_from(at).unwrap_or(0) - 3), Format::Decimal));
+    }
+    let digits = suffix.strip_prefix(['e', 'E']).ok_or(NotQuantity::Suffix)?;
+    let exponent = digits.parse().map_err(|_| NotQuantity::Suffix)?;
+    Ok((10, exponent, Format::Exponent))
+}
+
+/// The number in nanos, rounded up, and capped.
+fn scaled(whole: &str, fraction: &str, base: i128, exponent: i32) -> i128 {
+    // Digits past these can neither reach the cap nor a nano.
+    const DIGITS: usize = 28;
+    let whole = whole.trim_start_matches('0');
+    let fraction = fraction.trim_end_matches('0');
+    if whole.is_empty() && fraction.is_empty() {
+        return 0;
+    }
+    if whole.len() > DIGITS && exponent >= 0 {
+        return MAX;
+    }
+    let kept = &fraction[..fraction.len().min(DIGITS.saturating_sub(whole.len()))];
+    let mut number: i128 = format!("{whole}{kept}").parse().unwrap_or(MAX);
+    // What is cut off still rounds up.
+    let rest = i128::from(kept.len() < fraction.len());
+    let (mut power, shift) = if base == 2 { (0, exponent) } else { (exponent, 0) };
+    power += 9 - i32::try_from(kept.len()).unwrap_or(0);
+    for _ in 0..shift {
+        number = number.saturating_mul(2);
+    }
+    let factor = 10_i128.checked_pow(power.unsigned_abs());
+    let nanos = match factor {
+        Some(factor) if power >= 0 => number.saturating_mul(factor).saturating_add(rest),
+        Some(factor) => ceil(number.saturating_add(rest), factor),
+        None if power >= 0 => MAX,
+        None => 1,
+    };
+    nanos.min(MAX)
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nanos == 0 {
+            return f.write_str("0");
+        }
+        let value = self.nanos / NANO;
+        if self.format == Format::Binary && self.is_whole() && value.abs() >= 1024 {
+            let (mut number, mut step) = (value, 0);
+            while number % 1024 == 0 && step < 6 {
+                number /= 1024;
+                step += 1;
+            }
+            return write!(f, "{number}{}", ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][step]);
+        }
+        let (mut number, mut step) = (self.nanos, 0);
+        while number % 1000 == 0 && step < 9 {
+            number /= 1000;
+            step += 1;
+        }
+        if self.format == Format::Exponent {
+            let exponent = 3 * (i32::try_from(step).unwrap_or(0) - 3);
+            return if exponent == 0 { write!(f, "{number}") } else { write!(f, "{number}e{exponent}") };
+        }
+        write!(f, "{number}{}", ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"][step])
+    }
 }
 
 #[cfg(test)]
@@ -80,30 +238,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_read_as_upstream_reads_them() {
+    fn each_amount_has_one_spelling() {
         let table = [
-            ("0", 0, 0),
-            ("1", 1, 1000),
-            ("250m", 1, 250),
-            ("0.1", 1, 100),
-            (".5", 1, 500),
-            ("1.5Gi", 1_610_612_736, 1_610_612_736_000),
-            ("128Mi", 134_217_728, 134_217_728_000),
-            ("1e3", 1000, 1_000_000),
-            ("1E", 1_000_000_000_000_000_000, i64::MAX),
-            ("100n", 1, 1),
-            ("-1", -1, -1000),
-            ("110", 110, 110_000),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1.5", "1500m"),
+            ("100m", "100m"),
+            ("1024Mi", "1Gi"),
+            ("64Mi", "64Mi"),
+            ("1536Mi", "1536Mi"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Ki", "512"),
+            ("1000", "1k"),
+            ("1024", "1024"),
+            ("1e3", "1e3"),
+            ("10e3", "10e3"),
+            ("0", "0"),
+            ("0Gi", "0"),
+            ("-1", "-1"),
+            ("+2", "2"),
+            (".5", "500m"),
+            ("5.", "5"),
+            ("0.0000000001", "1n"),
+            ("128974848000m", "128974848"),
         ];
-        for (text, whole, milli) in table {
-            assert_eq!((value(text), milli_value(text)), (Some(whole), Some(milli)), "{text}");
+        for (text, spelling) in table {
+            assert_eq!(text.parse::<Quantity>().unwrap().to_string(), spelling, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_quantity_is_refused() {
-        for text in ["", ".", "1.2.3", "Gi", "1 Gi", "1x", "--1", "1ee3", "99999999999999999999999999"] {
-            assert_eq!(value(text), None, "{text}");
+    fn what_is_no_amount_is_refused_in_upstreams_words() {
+        for text in ["", "a", "1 Mi", "1..2", "--1", "1Mi2x", "."] {
+            assert_eq!(text.parse::<Quantity>().unwrap_err(), NotQuantity::Format, "{text}");
         }
+        for text in ["1mi", "1K", "1e", "1Kim", "1i"] {
+            assert_eq!(text.parse::<Quantity>().unwrap_err(), NotQuantity::Suffix, "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_compare_by_what_they_are_and_round_up() {
+        let read = |text: &str| text.parse::<Quantity>().unwrap();
+        assert_eq!(read("1Gi"), read("1073741824"));
+        assert!(read("1G") < read("1Gi"));
+        assert_eq!((read("1500m").value(), read("1.0001").milli_value()), (2, 1001));
+        assert_eq!(read("1.0001").in_millis().to_string(), "1001m");
+        assert_eq!(read("99999999999999999999999999999E").value(), i64::MAX);
+        assert_eq!(read("1e999999999").value(), i64::MAX);
+        assert_eq!(read("1e-999999999").milli_value(), 1);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `ResolveFenceposts` of `k/pkg/controller/deployment/util/deployment_util.go` and `k/pkg/controller/daemon/update.go`,
 //! both v1.34.4. When an update is complete is `cluster::rollout`, which reads the objects themselves.
-//! A rollout's steps are those of k/pkg/controller/deployment/{rolling,sync}.go and util/deployment_util.go.
+//! A rollout's steps are those of k/pkg/controller/deployment/{rolling,sync}.go and `util/deployment_util.go`.
 
 use super::int_or_percent::{IntOrPercent, Round};
 
@@ -42,7 +42,7 @@ pub fn daemon_set_fenceposts(nodes: i32, surge: Option<IntOrPercent>, unavailabl
     Fenceposts { surge, unavailable }
 }
 
-/// One ReplicaSet of a Deployment, in pods.
+/// One `ReplicaSet` of a Deployment, in pods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SetSize {
     /// `spec.replicas`.
@@ -89,7 +89,7 @@ impl Bounds {
     }
 }
 
-/// How large the new ReplicaSet of a rolling update may be, with so many pods wanted of all sets together
+/// How large the new `ReplicaSet` of a rolling update may be, with so many pods wanted of all sets together
 /// (`NewRSNewReplicas`, and `reconcileNewReplicaSet` where it is too large).
 #[must_use]
 pub fn new_set_size(bounds: Bounds, new: i32, total: i32) -> i32 {
@@ -103,7 +103,7 @@ pub fn new_set_size(bounds: Bounds, new: i32, total: i32) -> i32 {
     new + room.min(bounds.replicas - new)
 }
 
-/// How the old ReplicaSets of a rolling update shrink: steps of a set's place and its new size, in order; the same set
+/// How the old `ReplicaSets` of a rolling update shrink: steps of a set's place and its new size, in order; the same set
 /// may come twice. First their unavailable pods go, then available ones as far as the bounds leave it
 /// (`reconcileOldReplicaSets`). `old` is ordered by age, oldest first, and holds the sets that are not empty.
 #[must_use]
@@ -154,7 +154,7 @@ pub struct Share {
     pub max_before: Option<i32>,
 }
 
-/// The sizes of ReplicaSets in the middle of a rollout after the Deployment has been scaled: what is added or taken
+/// The sizes of `ReplicaSets` in the middle of a rollout after the Deployment has been scaled: what is added or taken
 /// away is spread in proportion, what is left over goes to the first (`scale`). `sets` is ordered by size, the largest
 /// first; of equal ones the newer first to grow and the older first to shrink. `running` is the Deployment's
 /// `status.replicas`.
@@ -254,8 +254,9 @@ mod tests {
 
     #[test]
     fn old_sets_lose_their_unavailable_pods_first_and_the_oldest_its_available_ones() {
+        type Row = (&'static str, Bounds, SetSize, Vec<SetSize>, Vec<(usize, i32)>);
         let bounds = |replicas, unavailable| Bounds { replicas, surge: 0, unavailable };
-        let table: [(&str, Bounds, SetSize, Vec<SetSize>, Vec<(usize, i32)>); 9] = [
+        let table: [Row; 9] = [
             ("nothing may go", bounds(10, 0), size(0, 0), vec![size(10, 10)], vec![]),
             ("two may be missing", bounds(10, 2), size(0, 0), vec![size(10, 10)], vec![(0, 8)]),
             (

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
@@ -23,6 +24,7 @@ use super::{
     error::ApiError,
     kinds,
     kubelet::{Kubelet, log},
+    names,
     metrics::{ContainerUsage, PodMetrics as _, Reading, Sampler, Source},
     registry::Registry,
 };
@@ -100,10 +102,16 @@ fn log_options(options: &LogOptions) -> Result<log::LogOptions, ApiError> {
         follow: options.follow,
         previous: options.previous,
         timestamps: options.timestamps,
-        since: options.since_seconds.map(super::names::seconds_ago).or(since_time),
+        since: options.since_seconds.and_then(ago).or(since_time),
         tail_lines: options.tail_lines.map(size),
         limit_bytes: options.limit_bytes.map(size),
     })
+}
+
+/// So many seconds before now.
+fn ago(seconds: u64) -> Option<Timestamp> {
+    let seconds = i64::try_from(seconds).ok()?;
+    names::now().checked_sub(SignedDuration::from_secs(seconds)).ok()
 }
 
 async fn copy(

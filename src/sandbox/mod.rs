@@ -9,13 +9,21 @@
 //! * [`metrics`]: what pods and nodes use.
 //! * [`scheduler`]: which node a pod goes to.
 //! * [`net`]: where each node sends new connections to Services.
+//! * [`kubelet`]: pods as processes.
 //! * [`random`]: chance that can be repeated.
 //! * [`selectors`]: label selectors of typed objects.
+//! * [`topology`], [`block`]: the nodes of a new cluster, and its addresses.
+//! * [`start`]: all of it together, from start to stop; `adapters` stands between the parts.
 
+mod adapters;
 pub mod api;
+mod block;
 pub mod controllers;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 pub mod kinds;
+pub mod kubelet;
 pub mod metrics;
 pub mod names;
 pub mod net;
@@ -23,4 +31,9 @@ pub mod random;
 pub mod registry;
 pub mod scheduler;
 pub mod selectors;
+mod start;
 pub mod store;
+mod topology;
+
+pub use start::{Options, Sandbox, SandboxError, VERSION};
+pub use topology::{NodeShape, Topology};

@@ -68,7 +68,7 @@ impl Options {
             serve: None,
             executable,
             seed: 1,
-            node_grace: controllers::node_lifecycle::GRACE,
+            node_grace: controllers::node_lifecycle::NODE_MONITOR_GRACE_PERIOD,
             denied: Vec::new(),
         }
     }
@@ -274,7 +274,7 @@ async fn assemble(
         None => None,
     };
     let root_ca = server.as_ref().map(|server| server.ca_pem().to_owned()).unwrap_or_default();
-    topology::publish_api(&registry, server.as_ref().map(ApiServer::port)).map_err(SandboxError::Objects)?;
+    topology::publish_api(&registry, server.as_ref().map(|server| server.address().port())).map_err(SandboxError::Objects)?;
     let sources = Sources { root_ca, metrics: sampler, node_grace: options.node_grace };
     for controller in controllers::start::all(&registry, &sources) {
         controllers::run(tasks, &registry, controller);

@@ -81,6 +81,43 @@ pub(super) fn create(registry: &Registry, topology: &Topology) -> Result<(), Api
     Ok(())
 }
 
+/// The Service `kubernetes`, with the API's port behind it where there is one.
+pub(super) fn publish_api(registry: &Registry, port: Option<u16>) -> Result<(), ApiError> {
+    let options = WriteOptions::default();
+    let port = port.unwrap_or(6443);
+    let service = json!({
+        "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": registry.allocator.first().to_string(),
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
+        },
+    });
+    registry.create(&kinds::SERVICE, "default", service, &options)?;
+    // Upstream's API server writes these itself (k/pkg/controlplane/reconcilers, v1.34.4).
+    let address = "127.0.0.1";
+    let endpoints = json!({
+        "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{
+            "addresses": [{"ip": address}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }],
+    });
+    let slice = json!({
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    });
+    registry.create(&kinds::ENDPOINTS, "default", endpoints, &options).map(drop).or_else(loopback_is_refused)?;
+    registry.create(&kinds::ENDPOINT_SLICE, "default", slice, &options).map(drop).or_else(loopback_is_refused)
+}
+
+/// Kubernetes takes no loopback address for an endpoint, and here everything is on loopback.
+fn loopback_is_refused(error: ApiError) -> Result<(), ApiError> {
+    if error.code == 422 { Ok(()) } else { Err(error) }
+}
+
 /// A node as it is before its kubelet has told of itself.
 fn node_object(node: &NodeShape) -> Value {
     let mut labels = json!({});

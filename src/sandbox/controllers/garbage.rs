@@ -1,5 +1,5 @@
 //! The garbage collector: dependents go after their owners, before them, or are left alone
-//! (k/pkg/controller/garbagecollector/{garbagecollector,graph_builder}.go, v1.34.4).
+//! (`k/pkg/controller/garbagecollector/{garbagecollector,graph_builder}.go`, v1.34.4).
 //!
 //! Upstream builds a graph of all objects from watches; here the store knows who depends on whom. An owner is a name
 //! with a uid: one that isn't there, or has another uid, is gone. An owner of a kind that is not served cannot be looked
@@ -232,13 +232,12 @@ impl Controller for Garbage {
         if let Some(before) = before.filter(|before| before.owners != object.owners) {
             keys.extend(self.waiting_owners(before));
         }
-        if waits_with(object, ORPHAN) {
+        let foreground = waits_with(object, FOREGROUND);
+        if foreground || waits_with(object, ORPHAN) {
             keys.push(key_of(object));
-        } else if waits_with(object, FOREGROUND) {
-            keys.push(key_of(object));
-            if before.is_none_or(|before| !waits_with(before, FOREGROUND)) {
-                keys.extend(self.dependents_of(object));
-            }
+        }
+        if foreground && before.is_none_or(|before| !waits_with(before, FOREGROUND)) {
+            keys.extend(self.dependents_of(object));
         }
         keys
     }

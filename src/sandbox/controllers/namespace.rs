@@ -1,5 +1,5 @@
 //! The namespace controller: a namespace that is being deleted is emptied, its pods first, and goes when nothing is left
-//! in it (k/pkg/controller/namespace/deletion/{namespaced_resources_deleter,status_condition_utils}.go, v1.34.4, with
+//! in it (`k/pkg/controller/namespace/deletion/{namespaced_resources_deleter,status_condition_utils}.go`, v1.34.4, with
 //! `OrderedNamespaceDeletion`, which is on).
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -1,5 +1,5 @@
 //! What all owners of pods share: a pod from a template, adoption and release by selector, and whether a pod counts as
-//! active, ready, available (k/pkg/controller/{controller_utils,controller_ref_manager}.go, k/pkg/api/v1/pod/util.go,
+//! active, ready, available (`k/pkg/controller/{controller_utils,controller_ref_manager}.go`, k/pkg/api/v1/pod/util.go,
 //! v1.34.4).
 //!
 //! Upstream's controllers read caches and so must remember what they expect to see; here the store is read itself, so

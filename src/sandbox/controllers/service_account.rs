@@ -1,5 +1,5 @@
 //! What every namespace holds: the `ServiceAccount` `default` and the `ConfigMap` `kube-root-ca.crt`, made again when
-//! they are deleted or changed (k/pkg/controller/serviceaccount/serviceaccounts_controller.go,
+//! they are deleted or changed (`k/pkg/controller/serviceaccount/serviceaccounts_controller.go`,
 //! k/pkg/controller/certificates/rootcacertpublisher/publisher.go, v1.34.4).
 
 use std::sync::Arc;

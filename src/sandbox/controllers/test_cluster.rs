@@ -12,7 +12,7 @@ use crate::sandbox::{
     kinds::{self, Kind},
     names,
     registry::{DeleteOptions, Part, Registry, WriteOptions, admission::Allocator},
-    store::{Object, Store},
+    store::{Object, Op, Store},
 };
 
 const NAMESPACE: &str = "default";
@@ -146,37 +146,41 @@ pub fn set_ready(registry: &Registry, name: &str, ready: bool) {
 }
 
 async fn run_pods(registry: Arc<Registry>, kubelet: Kubelet) {
-    let mut watcher = registry.store().watch(&kinds::POD, 1).unwrap();
     let mut tasks = JoinSet::new();
-    let mut bound = 0;
-    while let Ok(changes) = watcher.next().await {
-        for change in changes {
-            let pod = change.object.value();
-            let (name, uid) = (change.object.name.clone(), change.object.uid.clone());
-            let going = !pod["metadata"]["deletionTimestamp"].is_null();
-            let was_going = change.before.as_ref().is_some_and(|before| before.mentions("\"deletionTimestamp\""));
-            let registry = Arc::clone(&registry);
-            match change.op {
-                crate::sandbox::store::Op::Added if !going => {
-                    bind(&registry, &name, &format!("n{}", bound % NODES));
-                    bound += 1;
-                    let broken = pod["metadata"]["labels"]["image"] == kubelet.broken;
-                    tasks.spawn(async move {
-                        sleep(kubelet.starts).await;
-                        set_ready(&registry, &name, !broken);
-                    });
-                }
-                crate::sandbox::store::Op::Modified if going && !was_going => {
-                    tasks.spawn(async move {
-                        sleep(kubelet.stops).await;
-                        let options =
-                            DeleteOptions { grace_seconds: Some(0), uid: Some(uid), ..DeleteOptions::default() };
-                        let _ = registry.delete(&kinds::POD, NAMESPACE, &name, &options);
-                    });
-                }
-                _ => {}
+    loop {
+        let (version, pods) = registry.store().list(&kinds::POD, Some(NAMESPACE));
+        for pod in pods {
+            run_pod(&registry, kubelet, &pod, &mut tasks);
+        }
+        let Ok(mut watcher) = registry.store().watch(&kinds::POD, version) else { continue };
+        while let Ok(changes) = watcher.next().await {
+            for change in changes.iter().filter(|change| change.op != Op::Deleted) {
+                run_pod(&registry, kubelet, &change.object, &mut tasks);
             }
         }
+    }
+}
+
+/// Begins or ends a pod, if its time has come.
+fn run_pod(registry: &Arc<Registry>, kubelet: Kubelet, pod: &Arc<Object>, tasks: &mut JoinSet<()>) {
+    let Some(now) = registry.store().get(&kinds::POD, NAMESPACE, &pod.name) else { return };
+    let going = now.mentions("\"deletionTimestamp\"");
+    let (registry, name, uid) = (Arc::clone(registry), pod.name.clone(), pod.uid.clone());
+    if going {
+        tasks.spawn(async move {
+            sleep(kubelet.stops).await;
+            let options = DeleteOptions { grace_seconds: Some(0), uid: Some(uid), ..DeleteOptions::default() };
+            // It may be gone by now.
+            let _ = registry.delete(&kinds::POD, NAMESPACE, &name, &options);
+        });
+    } else if now.node.is_none() {
+        let node = uid.bytes().map(usize::from).sum::<usize>() % NODES;
+        bind(&registry, &name, &format!("n{node}"));
+        let broken = now.labels.get("image").is_some_and(|image| image == kubelet.broken);
+        tasks.spawn(async move {
+            sleep(kubelet.starts).await;
+            set_ready(&registry, &name, !broken);
+        });
     }
 }
 

@@ -110,17 +110,24 @@ pub(super) fn for_update(
     Ok(())
 }
 
-/// A change of anything but metadata and status is a new generation.
+/// A change of anything but metadata and status is a new generation; of a `Deployment` also one of its annotations, of
+/// an `EndpointSlice` one of its labels (k/pkg/registry/{apps/deployment,discovery/endpointslice}/strategy.go, v1.34.4).
 pub(super) fn bump_generation(kind: &Kind, old: &Value, new: &mut Value) {
     if !kind.generation {
         return;
     }
+    let also = match kind.kind {
+        "Deployment" => "annotations",
+        "EndpointSlice" => "labels",
+        _ => "",
+    };
     let content = |value: &Value| {
+        let also = value["metadata"].get(also).cloned();
         let mut value = value.clone();
         if let Some(map) = value.as_object_mut() {
             map.retain(|key, _| !matches!(key.as_str(), "metadata" | "status"));
         }
-        value
+        (value, also)
     };
     if content(old) != content(new) {
         let next = old["metadata"]["generation"].as_i64().unwrap_or_default() + 1;

@@ -1,7 +1,9 @@
 //! The verbs of the API on stored objects, the same for HTTP clients and for the sandbox's own controllers: create,
 //! get, list, update, delete, with Kubernetes' rules for metadata, `status`, generations, finalizers and grace.
 //!
+//! * [`shape`]: that objects read as their types.
 //! * [`defaults`], [`validate`], [`admission`]: what a kind's objects are given, and what is refused.
+//! * [`unserved`]: what the real server takes and the sandbox refuses.
 //! * [`deletion`]: grace, finalizers, propagation.
 //! * [`patch`]: merge, JSON, strategic merge, apply.
 //! * [`subresources`]: scale, binding, eviction.
@@ -10,10 +12,13 @@
 pub mod admission;
 pub mod defaults;
 pub mod deletion;
+mod json;
 mod metadata;
 pub mod patch;
+pub mod shape;
 pub mod subresources;
 pub mod typed;
+pub mod unserved;
 pub mod validate;
 
 use std::sync::Arc;
@@ -119,6 +124,7 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Arc<Object>, ApiError> {
         check_type(kind, &value)?;
+        shape::normalise(kind, &mut value)?;
         if kind.namespaced {
             self.check_namespace(kind, namespace, &value)?;
         }
@@ -130,11 +136,13 @@ impl Registry {
             }
         }
         defaults::apply(kind, &mut value);
-        admission::on_create(self, kind, namespace, &mut value)?;
+        let mut services = self.hold_services(kind, Part::Main);
+        admission::on_create(self, services.as_mut(), kind, namespace, &mut value)?;
         let errors = validate::create(kind, &value);
         if !errors.is_empty() {
             return Err(ApiError::invalid(kind.group, kind.kind, &name, &errors));
         }
+        unserved::check(kind, &value)?;
         let taken = || ApiError::already_exists(kind.group, kind.plural, &name);
         if options.dry_run {
             if self.store.get(kind, namespace, &name).is_some() {
@@ -213,19 +221,24 @@ impl Registry {
     ) -> Result<Arc<Object>, ApiError> {
         let Target { kind, namespace, name, part } = target;
         let mut dry = None;
+        let mut services = self.hold_services(kind, part);
         let written = self.store.write(kind, namespace, name, |before| {
             let before = before.ok_or_else(|| ApiError::not_found(kind.group, kind.plural, name))?;
             let old = before.value();
             let mut value = new(old.clone())?;
+            shape::normalise(kind, &mut value)?;
             metadata::for_update(kind, namespace, name, &old, &mut value)?;
             keep_other_part(kind, part, &old, &mut value);
             defaults::apply(kind, &mut value);
-            admission::on_update(kind, &old, &mut value);
+            admission::on_update(services.as_mut(), kind, part, &old, &mut value)?;
             let errors = validate::update(kind, part, &value, &old);
             if !errors.is_empty() {
                 return Err(ApiError::invalid(kind.group, kind.kind, name, &errors));
             }
-            metadata::bump_generation(kind, &old, &mut value);
+            if part == Part::Main {
+                unserved::check(kind, &value)?;
+                metadata::bump_generation(kind, &old, &mut value);
+            }
             if let Tracking::By(subresource) = tracking {
                 patch::managed_fields::track(kind, part, subresource, &options.manager, &old, &mut value);
             }
@@ -254,7 +267,13 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<deletion::Deleted, ApiError> {
+        admission::on_delete(kind, name)?;
         deletion::delete(self, kind, namespace, name, options)
+    }
+
+    /// What Services have, kept from changing, where a write may give one something.
+    fn hold_services(&self, kind: &Kind, part: Part) -> Option<admission::Holding<'_>> {
+        (kind.kind == "Service" && part == Part::Main).then(|| self.allocator.hold(&self.store))
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn place<'a>(
 
 fn feasible<'a>(cache: &'a Cache, pod: &PodInfo, start: &mut usize) -> Result<Vec<&'a NodeInfo>, Diagnosis> {
     let all = cache.count();
-    let mut diagnosis = Diagnosis { nodes: all, never_preempts: pod.never_preempts, ..Diagnosis::default() };
+    let mut diagnosis = Diagnosis::of(all, pod.never_preempts);
     let rules = Rules::new(cache, pod);
     let mut found = Vec::new();
     if let Some(names) = pod.node_affinity.names() {

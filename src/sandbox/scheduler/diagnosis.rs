@@ -43,6 +43,11 @@ pub(super) struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// Of so many nodes none has been asked yet.
+    pub(super) fn of(nodes: usize, never_preempts: bool) -> Self {
+        Self { nodes, never_preempts, ..Self::default() }
+    }
+
     /// Counts a node; `preemptable` where less important pods are on it.
     pub(super) fn add(&mut self, rejection: &Rejection, preemptable: bool) {
         for reason in &rejection.reasons {

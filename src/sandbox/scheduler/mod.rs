@@ -55,9 +55,8 @@ pub fn start(tasks: &mut JoinSet<()>, registry: &Arc<Registry>, seed: u64) {
     tasks.spawn(async move {
         loop {
             // Only a reader that has fallen behind the changes ends; then everything is read again.
-            if let Err(fallen) = scheduler.run().await {
-                tracing::debug!(%fallen, "the scheduler reads everything again");
-            }
+            let Err(fallen) = scheduler.run().await;
+            tracing::debug!(%fallen, "the scheduler reads everything again");
         }
     });
 }

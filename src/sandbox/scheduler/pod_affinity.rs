@@ -257,8 +257,13 @@ impl<'a> Score<'a> {
     }
 
     pub(super) fn score(&self, node: &NodeInfo) -> i64 {
-        let of_key = |key: &&str| node.labels.get(*key).and_then(|value| self.weights.get(&(*key, value.as_str())));
-        self.keys.iter().filter_map(of_key).sum()
+        let mut sum = 0;
+        for key in &self.keys {
+            if let Some(value) = node.labels.get(*key) {
+                sum += self.weights.get(&(*key, value.as_str())).copied().unwrap_or(0);
+            }
+        }
+        sum
     }
 }
 

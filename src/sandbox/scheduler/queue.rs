@@ -57,6 +57,8 @@ pub(super) struct Queue {
     pods: HashMap<Key, Waiting>,
     active: BTreeSet<Turn>,
     later: BTreeSet<(Instant, Key)>,
+    /// Those that wait for a change.
+    unschedulable: BTreeSet<Key>,
     arrivals: u64,
 }
 
@@ -106,6 +108,7 @@ impl Queue {
             }
             Place::BackingOff(at) | Place::Unschedulable(at) => {
                 self.later.remove(&(*at, key.clone()));
+                self.unschedulable.remove(key);
             }
             Place::Gated | Place::Taken => {}
         }
@@ -113,8 +116,12 @@ impl Queue {
             Place::Active(turn) => {
                 self.active.insert(turn.clone());
             }
-            Place::BackingOff(at) | Place::Unschedulable(at) => {
+            Place::BackingOff(at) => {
                 self.later.insert((*at, key.clone()));
+            }
+            Place::Unschedulable(at) => {
+                self.later.insert((*at, key.clone()));
+                self.unschedulable.insert(key.clone());
             }
             Place::Gated | Place::Taken => {}
         }
@@ -174,10 +181,10 @@ impl Queue {
     /// Something has changed: the pods for which it might help have their turn again.
     pub(super) fn changed(&mut self, helps: impl Fn(&Waiting) -> bool) {
         let helped: Vec<Key> = self
-            .pods
+            .unschedulable
             .iter()
-            .filter(|(_, waiting)| matches!(waiting.place, Place::Unschedulable(_)) && helps(waiting))
-            .map(|(key, _)| key.clone())
+            .filter(|key| self.pods.get(*key).is_some_and(&helps))
+            .cloned()
             .collect();
         for key in helped {
             self.activate(&key);

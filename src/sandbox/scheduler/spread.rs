@@ -89,11 +89,6 @@ fn count_on(node: &NodeInfo, classes: &HashSet<ClassId>) -> i64 {
     node.classes.iter().filter(|(class, _)| classes.contains(class)).map(|(_, count)| i64::from(*count)).sum()
 }
 
-/// Whether a pod constrains where it goes.
-pub(super) fn has_hard(pod: &PodInfo) -> bool {
-    pod.spread.iter().any(|constraint| constraint.hard)
-}
-
 /// What filtering needs to know about all nodes, for one pod.
 #[derive(Default)]
 pub(super) struct Filter<'a> {

@@ -252,8 +252,8 @@ impl Store {
 
 impl Inner {
     fn pods_at(&self, places: Option<&HashSet<Place>>) -> Vec<Arc<Object>> {
-        let Some(shelf) = self.shelves.get("pods") else { return Vec::new() };
-        let found = places.into_iter().flatten().filter_map(|place| shelf.objects.get(place));
+        let Some(pods) = self.shelves.get("pods") else { return Vec::new() };
+        let found = places.into_iter().flatten().filter_map(|place| pods.objects.get(place));
         let mut found: Vec<Arc<Object>> = found.cloned().collect();
         found.sort_by(|one, other| one.place().cmp(&other.place()));
         found

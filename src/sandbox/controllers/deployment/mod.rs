@@ -1,9 +1,9 @@
-//! The Deployment controller: brings ReplicaSets to where a Deployment wants them, within the bounds of its strategy
-//! (k/pkg/controller/deployment/deployment_controller.go, v1.34.4).
+//! The Deployment controller: brings `ReplicaSets` to where a Deployment wants them, within the bounds of its strategy
+//! (`k/pkg/controller/deployment/deployment_controller.go`, v1.34.4).
 //!
-//! * [`template`]: when two pod templates are the same, and the hash that names a ReplicaSet.
-//! * `sets`: the new ReplicaSet and the old ones, revisions, annotations, clean-up.
-//! * `scale`: sizes of ReplicaSets, also of a Deployment that is scaled during a rollout.
+//! * [`template`]: when two pod templates are the same, and the hash that names a `ReplicaSet`.
+//! * `sets`: the new `ReplicaSet` and the old ones, revisions, annotations, clean-up.
+//! * `scale`: sizes of `ReplicaSets`, also of a Deployment that is scaled during a rollout.
 //! * `rolling`, `recreate`: the two strategies.
 //! * `status`: counts, conditions, the progress deadline.
 
@@ -53,7 +53,7 @@ impl Deployments {
         Self { registry }
     }
 
-    /// The Deployments that a ReplicaSet concerns: its own, or those that could adopt it.
+    /// The Deployments that a `ReplicaSet` concerns: its own, or those that could adopt it.
     fn of_set(&self, set: &Object) -> Vec<Key> {
         if let Some(owner) = set.controller() {
             let ours = owner.kind == kinds::DEPLOYMENT.kind;
@@ -69,7 +69,7 @@ impl Deployments {
             .collect()
     }
 
-    /// A Deployment that recreates waits for old pods to be gone; of all others ReplicaSets tell enough.
+    /// A Deployment that recreates waits for old pods to be gone; of all others `ReplicaSets` tell enough.
     fn of_gone_pod(&self, pod: &Object) -> Option<Key> {
         let owner = pod.controller().filter(|owner| owner.kind == kinds::REPLICA_SET.kind)?;
         let set = self.registry.store().get(&kinds::REPLICA_SET, &pod.namespace, &owner.name)?;
@@ -111,7 +111,7 @@ impl Controller for Deployments {
     }
 }
 
-/// A Deployment while it is brought nearer to its spec, with the ReplicaSets that are its own.
+/// A Deployment while it is brought nearer to its spec, with the `ReplicaSets` that are its own.
 struct Work<'a> {
     registry: &'a Registry,
     deployment: Deployment,
@@ -124,7 +124,7 @@ fn sync(registry: &Registry, deployment: Deployment) -> Result<Next, ApiError> {
     if work.deployment.spec.is_none() {
         return Ok(Next::Settled);
     }
-    if work.spec_selector() == LabelSelector::default() {
+    if pods::selector(&work.spec_selector())? == crate::model::selector::LabelSelector::default() {
         let message = "This deployment is selecting all pods. A non-empty selector is required.";
         work.record(Severity::Warning, "SelectingAll", message);
         let generation = work.deployment.metadata.generation;
@@ -192,7 +192,7 @@ impl Work<'_> {
         pods::record(self.registry, &self.deployment, severity, COMPONENT, reason, message);
     }
 
-    /// The Deployment's own ReplicaSets, after adoption and release by its selector.
+    /// The Deployment's own `ReplicaSets`, after adoption and release by its selector.
     fn claim_sets(&self) -> Result<Vec<Arc<ReplicaSet>>, ApiError> {
         let selector = pods::selector(&self.spec_selector())?;
         let candidates = self.registry.all::<ReplicaSet>(Some(self.namespace()));
@@ -207,7 +207,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The pods of all of its ReplicaSets.
+    /// The pods of all of its `ReplicaSets`.
     fn pods_of(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
         self.registry.controlled_by(set.metadata.uid.as_deref().unwrap_or_default())
     }

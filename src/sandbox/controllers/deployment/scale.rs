@@ -1,4 +1,4 @@
-//! The sizes of a Deployment's ReplicaSets outside of a rollout's steps: when it is scaled or paused
+//! The sizes of a Deployment's `ReplicaSets` outside of a rollout's steps: when it is scaled or paused
 //! (k/pkg/controller/deployment/sync.go `sync`, `scale`, `isScalingEvent`, v1.34.4).
 
 use std::{cmp::Reverse, sync::Arc};

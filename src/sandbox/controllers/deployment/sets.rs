@@ -1,5 +1,5 @@
-//! A Deployment's ReplicaSets: the new one, whose template is the Deployment's, and the old ones; revisions and the
-//! other annotations, and the clean-up of history (k/pkg/controller/deployment/sync.go, util/deployment_util.go,
+//! A Deployment's `ReplicaSets`: the new one, whose template is the Deployment's, and the old ones; revisions and the
+//! other annotations, and the clean-up of history (k/pkg/controller/deployment/sync.go, `util/deployment_util.go`,
 //! v1.34.4).
 
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
@@ -22,11 +22,11 @@ use crate::{
     },
 };
 
-/// The number of a rollout, on the Deployment and its ReplicaSets.
+/// The number of a rollout, on the Deployment and its `ReplicaSets`.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
-/// Earlier numbers of a ReplicaSet that was rolled back to.
+/// Earlier numbers of a `ReplicaSet` that was rolled back to.
 const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
-/// The Deployment's replicas when the ReplicaSet got its size.
+/// The Deployment's replicas when the `ReplicaSet` got its size.
 const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
 /// The same and the surge.
 const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
@@ -42,7 +42,7 @@ const OWN_ANNOTATIONS: [&str; 6] = [
 /// Longer histories lose their oldest numbers (`maxRevHistoryLengthInChars`).
 const REVISION_HISTORY_MAX: usize = 2000;
 
-/// The ReplicaSets of a Deployment.
+/// The `ReplicaSets` of a Deployment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sets {
     /// The one whose template is the Deployment's.

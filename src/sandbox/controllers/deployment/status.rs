@@ -1,5 +1,5 @@
 //! A Deployment's status: counts, conditions with upstream's reasons and messages, and the progress deadline
-//! (k/pkg/controller/deployment/{sync,progress}.go, util/deployment_util.go, v1.34.4).
+//! (k/pkg/controller/deployment/{sync,progress}.go, `util/deployment_util.go`, v1.34.4).
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Pod templates: when two are the same, and the hash that names a ReplicaSet
-//! (k/pkg/controller/deployment/util/deployment_util.go `EqualIgnoreHash`, k/pkg/controller/controller_utils.go
+//! Pod templates: when two are the same, and the hash that names a `ReplicaSet`
+//! (`k/pkg/controller/deployment/util/deployment_util.go` `EqualIgnoreHash`, `k/pkg/controller/controller_utils.go`
 //! `ComputeHash`, v1.34.4).
 //!
 //! Upstream hashes a dump of its Go structs, which nothing but Go can print. Here the same function (FNV-1a, 32 bits) is
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::sandbox::names;
 
-/// The label that tells the pods of a Deployment's ReplicaSets apart.
+/// The label that tells the pods of a Deployment's `ReplicaSets` apart.
 pub const HASH_LABEL: &str = "pod-template-hash";
 
 /// Maps of the API in which an empty one means the same as none.

@@ -1,4 +1,4 @@
-//! Whole rollouts, with the Deployment and ReplicaSet controllers and a stand-in for kubelets.
+//! Whole rollouts, with the Deployment and `ReplicaSet` controllers and a stand-in for kubelets.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ fn scale_to(cluster: &TestCluster, replicas: i32) {
     cluster.change(&kinds::DEPLOYMENT, "web", Part::Main, |value| value["spec"]["replicas"] = json!(replicas));
 }
 
-/// The sizes of ReplicaSets by the image of their pods.
+/// The sizes of `ReplicaSets` by the image of their pods.
 fn sizes(cluster: &TestCluster) -> BTreeMap<String, i64> {
     let image = |set: &Value| set["spec"]["template"]["metadata"]["labels"]["image"].as_str().unwrap().to_owned();
     let sets = cluster.all(&kinds::REPLICA_SET);

@@ -1,5 +1,5 @@
-//! The ReplicaSet controller: as many active pods as wanted (k/pkg/controller/replicaset/{replica_set,
-//! replica_set_utils}.go, v1.34.4).
+//! The `ReplicaSet` controller: as many active pods as wanted (`k/pkg/controller/replicaset/{replica_set`,
+//! `replica_set_utils}.go`, v1.34.4).
 //!
 //! Pods that have ended or are being deleted do not count, so their replacements come at once. Which pods go first is
 //! `model::deletion_rank`. Upstream's expectations, which keep it from acting twice on a cache that lags, are not
@@ -45,7 +45,7 @@ impl ReplicaSets {
         Self { registry }
     }
 
-    /// The ReplicaSets that a pod concerns: its own, or those that could adopt it.
+    /// The `ReplicaSets` that a pod concerns: its own, or those that could adopt it.
     fn of_pod(&self, pod: &Object) -> Vec<Key> {
         if let Some(owner) = pod.controller() {
             let ours = owner.kind == kinds::REPLICA_SET.kind;

@@ -1,4 +1,4 @@
-//! A ReplicaSet's status (k/pkg/controller/replicaset/replica_set_utils.go, v1.34.4).
+//! A `ReplicaSet`'s status (`k/pkg/controller/replicaset/replica_set_utils.go`, v1.34.4).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A ReplicaSet and its pods, with nothing but the controller and a stand-in for kubelets.
+//! A `ReplicaSet` and its pods, with nothing but the controller and a stand-in for kubelets.
 
 use serde_json::{Value, json};
 

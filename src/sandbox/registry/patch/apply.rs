@@ -12,7 +12,8 @@ use super::{
     field_set::{Element, FieldSet, path_text},
     managed_fields::{self, Entry, Managers, Operation, before_first_apply, compare, own, reset_field},
     schema::At,
-    unexplained, walk,
+    unexplained,
+    walk::{self, Emptied},
 };
 use crate::sandbox::{error::ApiError, kinds::Kind, names, registry::Part, store::text_at};
 
@@ -130,7 +131,7 @@ impl Apply<'_> {
 
         let merged = walk::merge(at, Some(before), &config);
         let mut after = match &last {
-            Some(last) => prune(at, merged, &managers, &last.fields),
+            Some(last) => prune(at, &merged, &managers, &last.fields),
             None => merged,
         };
         let comparison = compare(self.kind, self.part, before, &after);
@@ -142,7 +143,7 @@ impl Apply<'_> {
         if after != *before {
             own_entry.time = Some(names::now_seconds());
         }
-        own_entry.fields = own(own_entry.fields);
+        own_entry.fields = own(&own_entry.fields);
         managers.put(own_entry);
         managers.write(&mut after);
         Ok(after)
@@ -211,19 +212,22 @@ fn conflict_error(conflicts: &BTreeMap<String, Vec<Vec<Element>>>) -> ApiError {
 
 /// Takes away what the applier owned and applies no longer, unless another applier owns it. What only updaters own
 /// does not keep a field, and what nobody applied last time stays.
-fn prune(at: At, merged: Value, managers: &Managers, last: &FieldSet) -> Value {
+fn prune(at: At, merged: &Value, managers: &Managers, last: &FieldSet) -> Value {
     let named = |fields: &FieldSet| walk::with_named_fields(at, fields);
     let fields_of = |value: &Value| named(&walk::fields_of(at, value));
-    let less = |fields: &FieldSet| walk::without(at, &merged, fields).unwrap_or_else(|| json!({}));
+    let less = |fields: &FieldSet, emptied| match walk::without(at, merged, fields, emptied) {
+        Some(Value::Object(left)) => Value::Object(left),
+        _ => json!({}),
+    };
     let last = named(last);
     let mut applied = FieldSet::default();
     for entry in managers.0.iter().filter(|entry| entry.operation == Operation::Apply) {
         applied.unite(&entry.fields);
     }
-    let all = fields_of(&merged);
-    let pruned = fields_of(&less(&last));
-    let pruned = less(&all.difference(&pruned.union(&named(&applied))));
-    less(&all.difference(&fields_of(&pruned)).intersection(&last))
+    let all = fields_of(merged);
+    let pruned = fields_of(&less(&last, Emptied::Null));
+    let pruned = less(&all.difference(&pruned.union(&named(&applied))), Emptied::Null);
+    less(&all.difference(&fields_of(&pruned)).intersection(&last), Emptied::Gone)
 }
 
 fn last_applied(object: &Value) -> Option<&str> {

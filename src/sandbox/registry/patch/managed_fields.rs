@@ -181,7 +181,7 @@ impl Managers {
 
     /// Gives what changed to an updater.
     fn gain(&mut self, comparison: &Comparison, mut updater: Entry) {
-        updater.fields = own(comparison.added.union(&comparison.modified));
+        updater.fields = own(&comparison.added.union(&comparison.modified));
         if updater.fields.is_empty() {
             return;
         }
@@ -216,7 +216,7 @@ impl Managers {
 
 /// A set without what nobody owns.
 #[must_use]
-pub fn own(fields: FieldSet) -> FieldSet {
+pub fn own(fields: &FieldSet) -> FieldSet {
     let mut nobodys = FieldSet::default();
     for path in NOBODYS {
         nobodys.insert(&path.iter().map(|name| super::field_set::Element::field(name)).collect::<Vec<_>>());

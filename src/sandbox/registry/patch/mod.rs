@@ -233,5 +233,8 @@ fn depth(value: &Value) -> usize {
 }
 
 #[cfg(test)]
+#[path = "tests/any_json.rs"]
+mod any_json;
+#[cfg(test)]
 #[path = "tests/verb.rs"]
 mod tests;

@@ -161,7 +161,7 @@ fn merge_lists(at: At, original: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Va
         return Err(cannot_be_applied());
     }
     if original.iter().chain(&patch).all(|item| !item.is_object()) {
-        return Keyed::scalars().merge_scalars(original, patch);
+        return Keyed::scalars().merge_scalars(&original, &patch);
     }
     let Strategy::Merge(key) = at.strategy else { return Ok(cleaned_list(patch)) };
     if key.is_empty() {

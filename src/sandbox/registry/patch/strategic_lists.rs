@@ -121,9 +121,9 @@ impl Keyed {
     }
 
     /// Merges lists of scalars: all of both, each once.
-    pub(super) fn merge_scalars(self, live: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, ApiError> {
+    pub(super) fn merge_scalars(self, live: &[Value], patch: &[Value]) -> Result<Vec<Value>, ApiError> {
         let mut seen = HashSet::new();
-        let all = live.iter().chain(&patch).filter(|item| seen.insert(item.to_string())).cloned().collect();
-        self.in_order(all, &patch, &live)
+        let all = live.iter().chain(patch).filter(|item| seen.insert(item.to_string())).cloned().collect();
+        self.in_order(all, patch, live)
     }
 }

@@ -176,7 +176,7 @@ static REPLICA_SET_SPEC: Type = with(&[SELECTOR, TEMPLATE]);
 static REPLICA_SET: Type =
     with(&[METADATA, Field::always("spec", &REPLICA_SET_SPEC), Field::always("status", &STATUS)]);
 
-/// The spec of a StatefulSet and of a DaemonSet.
+/// The spec of a `StatefulSet` and of a `DaemonSet`.
 static SET_SPEC: Type = with(&[SELECTOR, TEMPLATE, Field::always("updateStrategy", &PLAIN)]);
 
 static SET: Type = with(&[METADATA, Field::always("spec", &SET_SPEC), Field::always("status", &STATUS)]);
@@ -203,7 +203,7 @@ static LEASE: Type = with(&[METADATA, Field::always("spec", &PLAIN)]);
 
 static OTHER: Type = with(&[METADATA]);
 
-/// The type of a kind. Endpoints, EndpointSlice and ControllerRevision have nothing of their own.
+/// The type of a kind. `Endpoints`, `EndpointSlice` and `ControllerRevision` have nothing of their own.
 pub(super) fn of_kind(kind: &str) -> &'static Type {
     match kind {
         "ConfigMap" => &CONFIG_MAP,

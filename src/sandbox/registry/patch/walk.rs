@@ -216,16 +216,25 @@ fn merge_elements(at: At, live: &[(Element, &Value)], config: &[(Element, &Value
     Value::Array(merged)
 }
 
-/// A value without the fields of a set; nothing where nothing is left of it.
+/// What becomes of an object or list of which nothing is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emptied {
+    /// It is null, so that it still counts as a field.
+    Null,
+    /// It goes too.
+    Gone,
+}
+
+/// A value without the fields of a set.
 #[must_use]
-pub fn without(at: At, value: &Value, fields: &FieldSet) -> Option<Value> {
+pub fn without(at: At, value: &Value, fields: &FieldSet, emptied: Emptied) -> Option<Value> {
     let keep = |element: &Element, at: At, value: &Value| match fields.node(element) {
         None => Some(value.clone()),
         Some(node) if node.member => None,
-        Some(node) => without(at, value, &node.below),
+        Some(node) => without(at, value, &node.below, emptied),
     };
-    match at.form(value) {
-        Form::Leaf => Some(value.clone()),
+    let left = match at.form(value) {
+        Form::Leaf => return Some(value.clone()),
         Form::Object(map) => {
             let left: Map<String, Value> = map
                 .iter()
@@ -237,7 +246,8 @@ pub fn without(at: At, value: &Value, fields: &FieldSet) -> Option<Value> {
             let left: Vec<Value> = items.iter().filter_map(|(element, item)| keep(element, at.item(), item)).collect();
             (!left.is_empty()).then_some(Value::Array(left))
         }
-    }
+    };
+    left.or_else(|| (emptied == Emptied::Null).then_some(Value::Null))
 }
 
 /// The set with every declared field in it that has something below it: unlike the keys of a map, such a field goes

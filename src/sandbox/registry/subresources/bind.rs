@@ -73,3 +73,39 @@ fn target(name: &str, binding: &Value) -> Result<String, ApiError> {
     }
     if errors.is_empty() { Ok(node) } else { Err(ApiError::invalid("", "Binding", name, &errors)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::fixture::{self, create, pod, value};
+
+    fn binding(node: &str) -> Value {
+        json!({"metadata": {"name": "a"}, "target": {"kind": "Node", "name": node}})
+    }
+
+    #[test]
+    fn a_pod_gets_its_node_once() {
+        let registry = fixture::registry();
+        create(&registry, &kinds::POD, "shop", &pod("a", &json!({})));
+        registry.bind("shop", "a", &binding("n1")).unwrap();
+        let bound = value(&registry, &kinds::POD, "shop", "a");
+        assert_eq!(bound["spec"]["nodeName"], "n1");
+        assert_eq!(conditions::status_of(&bound, "PodScheduled"), Some("True"));
+        let error = registry.bind("shop", "a", &binding("n2")).unwrap_err();
+        assert_eq!(error.code, 409);
+        assert_eq!(
+            error.message,
+            "Operation cannot be fulfilled on pods/binding \"a\": pod a is already assigned to node \"n1\""
+        );
+    }
+
+    #[test]
+    fn a_gated_pod_and_an_odd_target_are_refused() {
+        let registry = fixture::registry();
+        create(&registry, &kinds::POD, "shop", &pod("a", &json!({"spec": {"schedulingGates": [{"name": "wait"}]}})));
+        assert_eq!(registry.bind("shop", "a", &binding("n1")).unwrap_err().code, 409);
+        assert_eq!(registry.bind("shop", "a", &binding("")).unwrap_err().code, 422);
+        assert_eq!(registry.bind("shop", "a", &json!(null)).unwrap_err().code, 422);
+        assert_eq!(registry.bind("shop", "b", &json!({"target": {"name": "n1"}})).unwrap_err().code, 404);
+    }
+}

@@ -131,6 +131,33 @@ fn selector_text(selector: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::{
+        fixture::{self, create, value},
+        kinds,
+    };
+
+    #[test]
+    fn replicas_are_read_and_set_through_the_scale() {
+        let registry = fixture::registry();
+        let labels = json!({"app": "api"});
+        let deployment = json!({"metadata": {"name": "api"}, "spec": {"replicas": 3, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "demo"}]}}}});
+        create(&registry, &kinds::DEPLOYMENT, "shop", &deployment);
+        let mut scale = registry.scale(&kinds::DEPLOYMENT, "shop", "api").unwrap();
+        assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(3), &json!("app=api")));
+        let set =
+            |scale: &Value| registry.set_scale(&kinds::DEPLOYMENT, "shop", "api", scale, &WriteOptions::default());
+        scale["spec"]["replicas"] = json!(5);
+        assert_eq!(set(&scale).unwrap()["spec"]["replicas"], 5);
+        assert_eq!(value(&registry, &kinds::DEPLOYMENT, "shop", "api")["metadata"]["generation"], 2);
+        assert_eq!(set(&scale).unwrap_err().code, 409);
+        scale["metadata"]["resourceVersion"] = json!("");
+        scale["spec"]["replicas"] = json!(-1);
+        assert_eq!(set(&scale).unwrap_err().code, 422);
+        scale["spec"] = json!({});
+        assert_eq!(set(&scale).unwrap()["spec"], json!({}));
+        assert_eq!(registry.scale(&kinds::POD, "shop", "api").unwrap_err().code, 404);
+    }
 
     #[test]
     fn a_selector_is_written_by_key() {

@@ -130,6 +130,16 @@ fn what_is_no_longer_applied_goes_unless_others_apply_it() {
 }
 
 #[test]
+fn an_empty_map_in_a_configuration_takes_nothing_from_others() {
+    let live = create(&kinds::CONFIG_MAP, "one", &config_map(&json!({"a": "1"})));
+    let empty = config_map(&json!({}));
+    let once = apply(&kinds::CONFIG_MAP, &live, "two", &empty).unwrap();
+    let twice = apply(&kinds::CONFIG_MAP, &once, "two", &empty).unwrap();
+    assert_eq!(twice["data"], json!({"a": "1"}));
+    assert_eq!(twice, once);
+}
+
+#[test]
 fn a_list_element_goes_only_when_nobody_has_anything_in_it() {
     let containers = |list: &Value| deployment(&json!({"template": {"spec": {"containers": list}}}));
     let live = create(

@@ -1,0 +1,217 @@
+//! The kubelet's HTTP requests, of probes and of hooks: a new connection each time, closed after it, with failures in
+//! the words of Go's client, which people know from events (k/pkg/probe/http, k/pkg/kubelet/lifecycle, v1.34.4).
+
+use std::{io, net::SocketAddr};
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, body::Bytes, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::{
+    api::core::v1::{Container, HTTPGetAction},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use tokio::net::{TcpStream, lookup_host};
+
+/// What is read of a body at most; the rest does not matter to anybody.
+const BODY_MAX: usize = 10 * 1024;
+
+/// Who asks.
+const USER_AGENT: &str = "kube-probe/1.34";
+
+/// Where and what to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    host: String,
+    port: u16,
+    path: String,
+    headers: Vec<(String, String)>,
+}
+
+/// The number of a port that may be a name of one of the container's.
+///
+/// # Errors
+/// In the kubelet's words.
+pub fn resolve_port(port: &IntOrString, container: &Container) -> Result<u16, String> {
+    let number = match port {
+        IntOrString::Int(number) => Some(*number),
+        IntOrString::String(name) => container
+            .ports
+            .iter()
+            .flatten()
+            .find(|port| port.name.as_ref() == Some(name))
+            .map(|port| port.container_port)
+            .or_else(|| name.parse().ok()),
+    };
+    let number = number.ok_or_else(|| match port {
+        IntOrString::String(name) => format!("couldn't find port: {name:?} in container {:?}", container.name),
+        IntOrString::Int(number) => format!("invalid port number: {number}"),
+    })?;
+    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| format!("invalid port number: {number}"))
+}
+
+impl Target {
+    /// The target of an action, at a pod's address unless it names another host.
+    ///
+    /// # Errors
+    /// When its port is unknown, or it wants HTTPS.
+    pub fn of(action: &HTTPGetAction, container: &Container, pod_ip: &str) -> Result<Self, String> {
+        if action.scheme.as_deref().is_some_and(|scheme| !scheme.eq_ignore_ascii_case("http")) {
+            return Err(
+                "the evenkeel sandbox does not serve HTTPS probes and hooks; see docs/sandbox-fidelity.md".to_owned()
+            );
+        }
+        let port = match &action.port {
+            // Hooks may leave the port out.
+            IntOrString::String(name) if name.is_empty() => 80,
+            port => resolve_port(port, container)?,
+        };
+        let path = action.path.clone().unwrap_or_default();
+        Ok(Self {
+            host: action.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| pod_ip.to_owned()),
+            port,
+            path: if path.starts_with('/') { path } else { format!("/{path}") },
+            headers: action
+                .http_headers
+                .iter()
+                .flatten()
+                .map(|header| (header.name.clone(), header.value.clone()))
+                .collect(),
+        })
+    }
+
+    /// Its URL, as events show it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}:{}{}", self.host, self.port, self.path)
+    }
+
+    /// Asks once and gives the status and the beginning of the body. Dropping it closes the connection.
+    ///
+    /// # Errors
+    /// What went wrong, in Go's words and with the URL.
+    pub async fn get(&self) -> Result<(u16, String), String> {
+        self.try_get().await.map_err(|why| format!("Get {:?}: {why}", self.url()))
+    }
+
+    async fn try_get(&self) -> Result<(u16, String), String> {
+        let stream = connect(&self.host, self.port).await?;
+        let (mut sender, connection) =
+            http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        let mut host = format!("{}:{}", self.host, self.port);
+        let mut request = Request::get(&self.path)
+            .header(header::USER_AGENT, USER_AGENT)
+            .header(header::ACCEPT, "*/*")
+            .header(header::CONNECTION, "close");
+        for (name, value) in &self.headers {
+            if name.eq_ignore_ascii_case("host") {
+                host.clone_from(value);
+            } else {
+                request = request.header(name, value);
+            }
+        }
+        let request = request.header(header::HOST, host).body(Empty::new()).map_err(|error| error.to_string())?;
+        let asked = async {
+            let mut response = sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let mut body = Vec::new();
+            while body.len() < BODY_MAX
+                && let Some(frame) = response.body_mut().frame().await
+            {
+                if let Some(data) = frame?.data_ref() {
+                    body.extend_from_slice(data);
+                }
+            }
+            body.truncate(BODY_MAX);
+            Ok::<_, hyper::Error>((status, String::from_utf8_lossy(&body).into_owned()))
+        };
+        let mut connection = std::pin::pin!(connection);
+        let mut asked = std::pin::pin!(asked);
+        let answer = tokio::select! {
+            biased;
+            answer = &mut asked => answer,
+            // Its error, if any, is told by the request too.
+            _ = &mut connection => asked.await,
+        };
+        answer.map_err(|error| words(&error))
+    }
+}
+
+/// A new connection.
+///
+/// # Errors
+/// In Go's words.
+pub async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    let address = match host.parse() {
+        Ok(ip) => SocketAddr::new(ip, port),
+        Err(_) => lookup_host((host, port))
+            .await
+            .ok()
+            .and_then(|mut found| found.next())
+            .ok_or_else(|| format!("dial tcp: lookup {host}: no such host"))?,
+    };
+    let refused = |error: &io::Error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
+        _ => error.to_string(),
+    };
+    TcpStream::connect(address).await.map_err(|error| format!("dial tcp {address}: connect: {}", refused(&error)))
+}
+
+fn words(error: &hyper::Error) -> String {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    match source.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionReset) => "read: connection reset by peer".to_owned(),
+        _ if error.is_incomplete_message() => "EOF".to_owned(),
+        _ if error.is_parse() => "net/http: HTTP/1.x transport connection broken: malformed HTTP response".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    fn target(action: serde_json::Value) -> Result<Target, String> {
+        let container: Container =
+            from_value(json!({"name": "c", "ports": [{"name": "web", "containerPort": 8081}]})).unwrap();
+        Target::of(&from_value(action).unwrap(), &container, "127.0.0.1")
+    }
+
+    #[test]
+    fn ports_may_be_names_and_https_is_refused() {
+        assert_eq!(target(json!({"port": "web", "path": "x"})).unwrap().url(), "http://127.0.0.1:8081/x");
+        assert_eq!(target(json!({"port": 80, "host": "h"})).unwrap().url(), "http://h:80/");
+        assert!(target(json!({"port": "none"})).unwrap_err().contains("couldn't find port"));
+        assert!(target(json!({"port": 0})).is_err());
+        assert!(target(json!({"port": 1, "scheme": "HTTPS"})).unwrap_err().contains("does not serve"));
+    }
+
+    #[tokio::test]
+    async fn answers_and_failures_are_told_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            for answer in ["HTTP/1.1 503 No\r\ncontent-length: 2\r\n\r\nno", ""] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = vec![0; 1024];
+                let count = stream.read(&mut asked).await.unwrap();
+                assert!(String::from_utf8_lossy(&asked[..count]).contains("x-a: b"));
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let action = json!({"port": port, "path": "/p", "httpHeaders": [{"name": "X-A", "value": "b"}]});
+        let target = target(action).unwrap();
+        assert_eq!(target.get().await, Ok((503, "no".to_owned())));
+        assert_eq!(target.get().await, Err(format!("Get \"http://127.0.0.1:{port}/p\": EOF")));
+        server.await.unwrap();
+        let refused =
+            format!("Get \"http://127.0.0.1:{port}/p\": dial tcp 127.0.0.1:{port}: connect: connection refused");
+        assert_eq!(target.get().await, Err(refused));
+    }
+}
