@@ -138,8 +138,8 @@ async fn converse(socket: Socket, session: ExecSession, shown: Shown, command: &
                     return;
                 }
             }
-            room = room(&stdin), if held.is_some() => match (room, held.take()) {
-                (Ok(room), Some(bytes)) => room.send(bytes),
+            room = room(stdin.clone()), if held.is_some() => match (room, held.take()) {
+                (Ok(room), Some(bytes)) => drop(room.send(bytes)),
                 // The program reads no more.
                 _ => stdin = None,
             },
@@ -158,9 +158,9 @@ async fn converse(socket: Socket, session: ExecSession, shown: Shown, command: &
 }
 
 /// Room for input; never any where the program takes none.
-async fn room(stdin: &Option<mpsc::Sender<Bytes>>) -> Result<mpsc::Permit<'_, Bytes>, SendError<()>> {
+async fn room(stdin: Option<mpsc::Sender<Bytes>>) -> Result<mpsc::OwnedPermit<Bytes>, SendError<()>> {
     match stdin {
-        Some(stdin) => stdin.reserve().await,
+        Some(stdin) => stdin.reserve_owned().await,
         None => Err(SendError(())),
     }
 }

@@ -165,7 +165,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         let known = self.found.borrow().contains_key(name);
         if known || self.depth >= DEPTH_MAX {
             // Its fields are all left out.
-            return visitor.visit_map(Fields::of(self.found, &[], &[], self.depth));
+            return visitor.visit_map(&mut Fields::of(self.found, &[], &[], self.depth));
         }
         // So that a type which contains itself is not followed for ever.
         self.found.borrow_mut().insert(name.to_owned(), Value::Null);
