@@ -158,10 +158,7 @@ impl Running {
 ///
 /// # Errors
 /// A lane that cannot run, or a system that gives no thread or event loop.
-pub fn start<L: Into<RoutedLane>>(
-    lanes: Vec<L>,
-    messages: UnboundedSender<LoadMessage>,
-) -> Result<Running, LoadError> {
+pub fn start<L: Into<RoutedLane>>(lanes: Vec<L>, messages: UnboundedSender<LoadMessage>) -> Result<Running, LoadError> {
     let lanes = lanes.into_iter().map(|lane| prepare(lane.into())).collect::<Result<Vec<_>, _>>()?;
     raise_descriptor_limit();
     let runtime_of = || {

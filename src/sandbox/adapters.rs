@@ -24,8 +24,8 @@ use super::{
     error::ApiError,
     kinds,
     kubelet::{Kubelet, log},
-    names,
     metrics::{ContainerUsage, PodMetrics as _, Reading, Sampler, Source},
+    names,
     registry::Registry,
 };
 
@@ -70,8 +70,7 @@ impl PodAccess for Pods {
         async move {
             let kubelet = self.kubelet.upgrade().ok_or_else(gone)?;
             let of = &request.container;
-            let (process, stdio) =
-                kubelet.exec(&of.namespace, &of.pod, Some(&of.container), &request.command)?;
+            let (process, stdio) = kubelet.exec(&of.namespace, &of.pod, Some(&of.container), &request.command)?;
             let (sender, output) = mpsc::channel(OUTPUT_PIECES);
             let stdout = tokio::spawn(copy(stdio.stdout, sender.clone(), ExecOutput::Stdout));
             let stderr = tokio::spawn(copy(stdio.stderr, sender, ExecOutput::Stderr));

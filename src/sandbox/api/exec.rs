@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, handshake::derive_accept_key, protocol::{Role, WebSocketConfig}},
+    tungstenite::{
+        Message,
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 
 use super::{
@@ -232,6 +236,9 @@ mod tests {
         let command = ["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()];
         assert_eq!(status_of(&ExecEnd::Exited(0), &command)["status"], "Success");
         let failed = status_of(&ExecEnd::Exited(3), &command);
-        assert_eq!((&failed["reason"], &failed["details"]["causes"][0]["message"]), (&json!("NonZeroExitCode"), &json!("3")));
+        assert_eq!(
+            (&failed["reason"], &failed["details"]["causes"][0]["message"]),
+            (&json!("NonZeroExitCode"), &json!("3"))
+        );
     }
 }

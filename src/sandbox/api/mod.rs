@@ -173,7 +173,8 @@ impl Api {
         body: ApiBody,
         upgrade: Option<OnUpgrade>,
     ) -> Result<Answer, ApiError> {
-        let resource = catalogue::find(&path.group, &path.version, &path.resource).ok_or_else(ApiError::no_such_path)?;
+        let resource =
+            catalogue::find(&path.group, &path.version, &path.resource).ok_or_else(ApiError::no_such_path)?;
         let raw_query = parts.uri.query().unwrap_or_default().to_owned();
         let query = Query::parse(&raw_query);
         let review = matches!(resource.backing, Backing::AccessReview | Backing::RulesReview | Backing::SelfReview);

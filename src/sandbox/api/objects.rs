@@ -143,11 +143,7 @@ fn check_name(value: &Value, name: &str) -> Result<(), ApiError> {
 }
 
 /// Reads the body as an object of a kind, and tells what it has that the kind has not.
-fn read_object(
-    call: &Call<'_>,
-    kind: &Kind,
-    validation: FieldValidation,
-) -> Result<(Value, Vec<String>), ApiError> {
+fn read_object(call: &Call<'_>, kind: &Kind, validation: FieldValidation) -> Result<(Value, Vec<String>), ApiError> {
     let value = body::object(&call.headers, &call.body)?;
     let value = match call.resource.backing {
         Backing::EventsView => events_view::to_core(value),

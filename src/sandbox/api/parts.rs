@@ -3,12 +3,7 @@
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{
-    answer::Answer,
-    body,
-    call::Call,
-    exec, logs, objects, proxy, tokens,
-};
+use super::{answer::Answer, body, call::Call, exec, logs, objects, proxy, tokens};
 use crate::sandbox::{
     error::ApiError,
     kinds::{self, Kind},
@@ -63,10 +58,11 @@ fn finalize(call: &Call<'_>) -> Result<Answer, ApiError> {
     let body = body::object(&call.headers, &call.body)?;
     let finalizers = body["spec"]["finalizers"].clone();
     let options = call.write_options()?;
-    let changed = call.api.registry.change(&kinds::NAMESPACE, "", &call.path.name, Part::Main, &options, |mut value| {
-        value["spec"]["finalizers"] = if finalizers.is_null() { json!([]) } else { finalizers };
-        Ok(value)
-    })?;
+    let changed =
+        call.api.registry.change(&kinds::NAMESPACE, "", &call.path.name, Part::Main, &options, |mut value| {
+            value["spec"]["finalizers"] = if finalizers.is_null() { json!([]) } else { finalizers };
+            Ok(value)
+        })?;
     call.show(StatusCode::OK, &changed)
 }
 
@@ -88,7 +84,9 @@ fn scale(call: &Call<'_>, kind: &'static Kind) -> Result<Answer, ApiError> {
                         patch::merge::apply(&mut scale, &changes);
                     }
                 }
-                PatchKind::Apply { .. } => return Err(ApiError::not_in_the_sandbox("apply on scale; send a merge patch")),
+                PatchKind::Apply { .. } => {
+                    return Err(ApiError::not_in_the_sandbox("apply on scale; send a merge patch"));
+                }
             }
             registry.set_scale(kind, namespace, name, &scale, &options)?
         }

@@ -13,7 +13,7 @@ use std::{
 use hyper::{
     Request, Response,
     body::Incoming,
-    header::{AUTHORIZATION, WWW_AUTHENTICATE, HeaderValue},
+    header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
     server::conn::http1,
     service::service_fn,
 };

@@ -116,7 +116,10 @@ mod tests {
         let table = [
             (pod(json!({"hostNetwork": true})), "hostNetwork: each pod has an address of its own"),
             (template(json!({"hostAliases": [{}]})), "hostAliases: names are resolved as on the host"),
-            (pod(json!({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "nfs": {}}]})), "volumes of the kind nfs"),
+            (
+                pod(json!({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "nfs": {}}]})),
+                "volumes of the kind nfs",
+            ),
             (
                 template(json!({"volumes": [{"name": "a", "projected": {"sources": [{"clusterTrustBundle": {}}]}}]})),
                 "projected volumes of the kind clusterTrustBundle",

@@ -5,7 +5,10 @@
 
 mod probe;
 
-use std::{collections::BTreeMap, sync::{Mutex, PoisonError}};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, header::ACCEPT};

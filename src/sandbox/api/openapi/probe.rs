@@ -286,7 +286,10 @@ mod tests {
         assert_eq!(container["name"], json!({"type": "string"}));
         let requirements = &found["ResourceRequirements"]["properties"];
         assert_eq!(requirements["limits"], json!({"type": "object", "additionalProperties": {"type": "string"}}));
-        assert_eq!(found["ContainerPort"]["properties"]["containerPort"], json!({"type": "integer", "format": "int32"}));
+        assert_eq!(
+            found["ContainerPort"]["properties"]["containerPort"],
+            json!({"type": "integer", "format": "int32"})
+        );
         assert_eq!(found["HTTPGetAction"]["properties"]["port"], json!({"x-kubernetes-int-or-string": true}));
         let metadata = &found["ObjectMeta"]["properties"];
         assert_eq!(metadata["creationTimestamp"]["format"], "date-time");

@@ -110,7 +110,8 @@ async fn deleting_a_collection_takes_what_is_selected() {
 #[tokio::test]
 async fn a_pod_in_its_grace_is_the_answer_to_its_deletion() {
     let rig = Rig::new();
-    let pod = json!({"metadata": {"name": "web"}, "spec": {"nodeName": "a", "containers": [{"name": "app", "image": "x"}]}});
+    let pod =
+        json!({"metadata": {"name": "web"}, "spec": {"nodeName": "a", "containers": [{"name": "app", "image": "x"}]}});
     rig.store(&kinds::POD, "shop", pod);
     let path = "/api/v1/namespaces/shop/pods/web";
     let answer = rig.call("DELETE", &format!("{path}?gracePeriodSeconds=7"), &Value::Null).await;
@@ -175,7 +176,10 @@ async fn a_table_has_a_row_for_each_object() {
     assert_eq!(whole["rows"][0]["object"]["kind"], "ConfigMap");
     let accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let list = rig.get_as(MAPS, accept).await.json();
-    assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata")));
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["kind"]),
+        (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata"))
+    );
 }
 
 #[tokio::test]
@@ -185,7 +189,8 @@ async fn rights_that_are_taken_away_are_missed() {
     let refused = rig.get("/api/v1/namespaces/shop/pods").await;
     assert_eq!((refused.status, &refused.json()["reason"]), (403, &json!("Forbidden")));
     assert_eq!(rig.get("/api/v1/nodes").await.status, 200);
-    let review = |verb: &str| json!({"spec": {"resourceAttributes": {"verb": verb, "resource": "pods", "namespace": "shop"}}});
+    let review =
+        |verb: &str| json!({"spec": {"resourceAttributes": {"verb": verb, "resource": "pods", "namespace": "shop"}}});
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let answer = rig.call("POST", path, &review("list")).await;
     assert_eq!((answer.status, &answer.json()["status"]["allowed"]), (201, &json!(false)));
@@ -206,7 +211,10 @@ async fn events_are_seen_in_both_groups() {
     let core = rig.get("/api/v1/namespaces/shop/events?fieldSelector=involvedObject.name%3Dweb").await.json();
     assert_eq!(core["items"][0]["message"], "Started");
     let list = rig.get(&format!("{path}?fieldSelector=regarding.name%3Dweb")).await.json();
-    assert_eq!((&list["items"][0]["apiVersion"], &list["items"][0]["note"]), (&json!("events.k8s.io/v1"), &json!("Started")));
+    assert_eq!(
+        (&list["items"][0]["apiVersion"], &list["items"][0]["note"]),
+        (&json!("events.k8s.io/v1"), &json!("Started"))
+    );
 }
 
 #[tokio::test]
@@ -262,7 +270,8 @@ async fn an_object_is_patched_in_four_ways() {
         let read = rig.call_with("PATCH", &format!("{path}{query}"), media_type, body).await;
         assert_eq!((read.status, &read.json()["metadata"]["labels"]["a"]), (200, &json!(expected)), "{media_type}");
     }
-    let made = rig.call_with("PATCH", &format!("{MAPS}/new?fieldManager=me"), "application/apply-patch+yaml", apply).await;
+    let made =
+        rig.call_with("PATCH", &format!("{MAPS}/new?fieldManager=me"), "application/apply-patch+yaml", apply).await;
     assert_eq!(made.status, 201);
     let nobody = rig.call_with("PATCH", &path, "application/apply-patch+yaml", label("6")).await;
     assert_eq!(nobody.status, 422);

@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_in_gos_words() {
         let spec = |spec: Value| json!({"metadata": {"name": "a"}, "spec": spec});
-        let container = |container: Value| spec(json!({"template": {"spec": {"containers": [{"name": "a"}, container]}}}));
+        let container =
+            |container: Value| spec(json!({"template": {"spec": {"containers": [{"name": "a"}, container]}}}));
         let table = [
             (
                 spec(json!({"replicas": "x"})),
@@ -218,10 +219,13 @@ mod tests {
 
     #[test]
     fn no_json_makes_it_panic() {
-        let strange = [json!(null), json!(1), json!([]), json!("a"), json!([{}]), json!({"spec": 1}), json!({"spec": [[]]})];
+        let strange =
+            [json!(null), json!(1), json!([]), json!("a"), json!([{}]), json!({"spec": 1}), json!({"spec": [[]]})];
         for kind in kinds::ALL {
             for value in &strange {
-                for object in [value.clone(), json!({"spec": value}), json!({"metadata": value}), json!({"status": value})] {
+                for object in
+                    [value.clone(), json!({"spec": value}), json!({"metadata": value}), json!({"status": value})]
+                {
                     let _ = (decode(kind, &object), unknown_fields(kind, &object), strict(kind, &object));
                 }
             }

@@ -205,9 +205,8 @@ fn policies(spec: &Field<'_>, errors: &mut Errors) {
         // Upstream's path has the capital.
         errors.push(spec.child("LoadBalancerSourceRanges").forbidden("may only be used when `type` is 'LoadBalancer'"));
     }
-    let outside = balanced
-        || kind.text() == "NodePort"
-        || (kind.text() == "ClusterIP" && !spec.child("externalIPs").is_empty());
+    let outside =
+        balanced || kind.text() == "NodePort" || (kind.text() == "ClusterIP" && !spec.child("externalIPs").is_empty());
     let external = spec.child("externalTrafficPolicy");
     if outside {
         one_of(&external, &["Cluster", "Local"], errors);
@@ -216,9 +215,9 @@ fn policies(spec: &Field<'_>, errors: &mut Errors) {
     }
     let check = spec.child("healthCheckNodePort");
     if check.int() != 0 && !(balanced && external.text() == "Local") {
-        errors.push(check.invalid(
-            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
-        ));
+        errors.push(
+            check.invalid("may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"),
+        );
     }
     let internal = spec.child("internalTrafficPolicy");
     if internal.is_set() && !["Cluster", "Local"].contains(&internal.text()) {

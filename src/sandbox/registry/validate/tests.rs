@@ -102,10 +102,7 @@ fn names_follow_the_kind() {
     let named = |name: &str| json!({"metadata": {"name": name, "namespace": "n"}});
     assert_table(
         &kinds::CONFIG_MAP,
-        vec![
-            (named("a.b"), vec![]),
-            (named("A"), vec![&format!("metadata.name: Invalid value: \"A\": {subdomain}")]),
-        ],
+        vec![(named("a.b"), vec![]), (named("A"), vec![&format!("metadata.name: Invalid value: \"A\": {subdomain}")])],
     );
     let set = |name: &str| {
         let mut set = workload(json!({}));
@@ -119,10 +116,16 @@ fn names_follow_the_kind() {
     let budget = |name: &str| json!({"metadata": {"name": name, "namespace": "n"}, "spec": {}});
     assert_table(
         &kinds::POD_DISRUPTION_BUDGET,
-        vec![(budget("Any"), vec![]), (budget("a/b"), vec!["metadata.name: Invalid value: \"a/b\": may not contain '/'"])],
+        vec![
+            (budget("Any"), vec![]),
+            (budget("a/b"), vec!["metadata.name: Invalid value: \"a/b\": may not contain '/'"]),
+        ],
     );
     let generated = json!({"metadata": {"name": "a-x", "generateName": "A-", "namespace": "n"}});
-    assert_eq!(refusals(&kinds::CONFIG_MAP, generated), [format!("metadata.generateName: Invalid value: \"A-\": {subdomain}")]);
+    assert_eq!(
+        refusals(&kinds::CONFIG_MAP, generated),
+        [format!("metadata.generateName: Invalid value: \"A-\": {subdomain}")]
+    );
 }
 
 #[test]
@@ -142,7 +145,10 @@ fn metadata_is_checked() {
             ),
             (
                 with(json!({"labels": {"a": "x".repeat(64)}})),
-                vec![&format!("metadata.labels: Invalid value: \"{}\": must be no more than 63 characters", "x".repeat(64))],
+                vec![&format!(
+                    "metadata.labels: Invalid value: \"{}\": must be no more than 63 characters",
+                    "x".repeat(64)
+                )],
             ),
             (
                 with(json!({"annotations": {"a": "x".repeat(256 * 1024)}})),
@@ -150,7 +156,9 @@ fn metadata_is_checked() {
             ),
             (
                 with(json!({"finalizers": ["mine"]})),
-                vec!["metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified"],
+                vec![
+                    "metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified",
+                ],
             ),
             (
                 with(json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "", "uid": "u"}]})),
@@ -161,7 +169,9 @@ fn metadata_is_checked() {
     let deleted = json!({"metadata": {"name": "a", "namespace": "n", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
     assert_eq!(
         change(&kinds::CONFIG_MAP, deleted, |map| map["metadata"]["finalizers"] = json!(["a/b"])),
-        ["metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/b\"}"]
+        [
+            "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/b\"}"
+        ]
     );
 }
 
@@ -192,7 +202,9 @@ fn containers_are_checked() {
             ),
             (
                 with(json!({"imagePullPolicy": "Sometimes"})),
-                vec!["spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\""],
+                vec![
+                    "spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+                ],
             ),
             (
                 with(json!({"ports": [{"name": "p", "containerPort": 1}, {"name": "p", "containerPort": 70000}, {}]})),
@@ -219,7 +231,9 @@ fn containers_are_checked() {
             ),
             (
                 with(json!({"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}}})),
-                vec!["spec.containers[0].resources.requests: Invalid value: \"1500m\": must be less than or equal to cpu limit of 1"],
+                vec![
+                    "spec.containers[0].resources.requests: Invalid value: \"1500m\": must be less than or equal to cpu limit of 1",
+                ],
             ),
             (
                 with(json!({"resources": {"limits": {"gpu": "1", "memory": "-1"}}})),
@@ -233,8 +247,12 @@ fn containers_are_checked() {
                 ],
             ),
             (
-                pod(json!({"initContainers": [{"name": "i", "image": "i:1", "livenessProbe": {"exec": {"command": ["a"]}}}]})),
-                vec!["spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"],
+                pod(
+                    json!({"initContainers": [{"name": "i", "image": "i:1", "livenessProbe": {"exec": {"command": ["a"]}}}]}),
+                ),
+                vec![
+                    "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+                ],
             ),
         ],
     );
@@ -284,7 +302,9 @@ fn probes_and_hooks_are_checked() {
             ),
             (
                 with(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}})),
-                vec!["spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)"],
+                vec![
+                    "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+                ],
             ),
             (with(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 0}}}})), vec![]),
             (
@@ -301,7 +321,9 @@ fn volumes_are_checked() {
         &kinds::POD,
         vec![
             (
-                pod(json!({"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/a"}}, {"name": "V"}, {"emptyDir": {}}]})),
+                pod(
+                    json!({"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/a"}}, {"name": "V"}, {"emptyDir": {}}]}),
+                ),
                 vec![
                     "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
                     "spec.volumes[1].name: Invalid value: \"V\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
@@ -339,7 +361,9 @@ fn scheduling_is_checked() {
         &kinds::POD,
         vec![
             (
-                pod(json!({"topologySpreadConstraints": [spread(json!({"maxSkew": 0})), spread(json!({"minDomains": 0}))]})),
+                pod(
+                    json!({"topologySpreadConstraints": [spread(json!({"maxSkew": 0})), spread(json!({"minDomains": 0}))]}),
+                ),
                 vec![
                     "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
                     "spec.topologySpreadConstraints[1].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{zone, DoNotSchedule}\"",
@@ -347,7 +371,9 @@ fn scheduling_is_checked() {
                 ],
             ),
             (
-                pod(json!({"topologySpreadConstraints": [spread(json!({"topologyKey": "", "whenUnsatisfiable": "Maybe", "matchLabelKeys": ["a"]}))]})),
+                pod(
+                    json!({"topologySpreadConstraints": [spread(json!({"topologyKey": "", "whenUnsatisfiable": "Maybe", "matchLabelKeys": ["a"]}))]}),
+                ),
                 vec![
                     "spec.topologySpreadConstraints[0].topologyKey: Required value: can not be empty",
                     "spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value: \"Maybe\": supported values: \"DoNotSchedule\", \"ScheduleAnyway\"",
@@ -390,7 +416,9 @@ fn of_a_pod_little_may_change() {
     let fine: [Edit; 5] = [
         |pod| pod["spec"]["containers"][0]["image"] = json!("other:2"),
         |pod| pod["spec"]["activeDeadlineSeconds"] = json!(5),
-        |pod| pod["spec"]["tolerations"] = json!([{"key": "b", "operator": "Exists"}, {"key": "a", "operator": "Exists"}]),
+        |pod| {
+            pod["spec"]["tolerations"] = json!([{"key": "b", "operator": "Exists"}, {"key": "a", "operator": "Exists"}])
+        },
         |pod| pod["metadata"]["labels"] = json!({"a": "b"}),
         |_| {},
     ];
@@ -413,11 +441,13 @@ fn of_a_pod_little_may_change() {
         ),
         (
             |pod| pod["spec"]["tolerations"] = json!([]),
-            "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds".to_owned(),
+            "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"
+                .to_owned(),
         ),
         (
             |pod| pod["spec"]["schedulingGates"] = json!([{"name": "g"}]),
-            "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'".to_owned(),
+            "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'"
+                .to_owned(),
         ),
     ];
     for (edit, expected) in table {
@@ -454,16 +484,23 @@ fn deployments_are_checked() {
             ),
             (
                 workload(json!({"selector": {"matchLabels": {"app": "b"}}})),
-                vec!["spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`"],
+                vec![
+                    "spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`",
+                ],
             ),
-            (workload(json!({"replicas": -1})), vec!["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
+            (
+                workload(json!({"replicas": -1})),
+                vec!["spec.replicas: Invalid value: -1: must be greater than or equal to 0"],
+            ),
             (
                 rolling(json!(0), json!("0%")),
                 vec!["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"],
             ),
             (
                 rolling(json!("101%"), json!("200%")),
-                vec!["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"],
+                vec![
+                    "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%",
+                ],
             ),
             (
                 rolling(json!("1x"), json!(1)),
@@ -505,7 +542,9 @@ fn stateful_and_daemon_sets_are_checked() {
         &kinds::STATEFUL_SET,
         vec![
             (
-                workload(json!({"podManagementPolicy": "Chaos", "serviceName": "A_", "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}})),
+                workload(
+                    json!({"podManagementPolicy": "Chaos", "serviceName": "A_", "updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}),
+                ),
                 vec![
                     "spec.podManagementPolicy: Invalid value: \"Chaos\": must be 'OrderedReady' or 'Parallel'",
                     "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'",
@@ -526,7 +565,10 @@ fn stateful_and_daemon_sets_are_checked() {
     mounted["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "d", "mountPath": "/d"}]);
     assert_table(&kinds::STATEFUL_SET, vec![(mounted, vec![])]);
     let fixed = "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
-    assert_eq!(change(&kinds::STATEFUL_SET, workload(json!({})), |set| set["spec"]["serviceName"] = json!("b")), [fixed]);
+    assert_eq!(
+        change(&kinds::STATEFUL_SET, workload(json!({})), |set| set["spec"]["serviceName"] = json!("b")),
+        [fixed]
+    );
     assert_eq!(
         change(&kinds::STATEFUL_SET, workload(json!({})), |set| set["spec"]["replicas"] = json!(5)),
         Vec::<String>::new()
@@ -539,11 +581,15 @@ fn stateful_and_daemon_sets_are_checked() {
         vec![
             (
                 rolling(json!(1), json!(1)),
-                vec!["spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"],
+                vec![
+                    "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero",
+                ],
             ),
             (
                 rolling(json!(0), json!(0)),
-                vec!["spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"],
+                vec![
+                    "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0",
+                ],
             ),
             (rolling(json!(0), json!("50%")), vec![]),
         ],
@@ -577,7 +623,9 @@ fn jobs_are_checked() {
             ),
             (
                 rule(json!({"action": "Ignore"})),
-                vec!["spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required"],
+                vec![
+                    "spec.podFailurePolicy.rules[0]: Invalid value: specifying one of OnExitCodes and OnPodConditions is required",
+                ],
             ),
             (
                 rule(json!({"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 1, 0, 2]}})),
@@ -588,7 +636,9 @@ fn jobs_are_checked() {
                 ],
             ),
             (
-                job(json!({"completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": [{"succeededIndexes": "0-2,1"}, {"succeededCount": 6}]}})),
+                job(
+                    json!({"completionMode": "Indexed", "completions": 5, "successPolicy": {"rules": [{"succeededIndexes": "0-2,1"}, {"succeededCount": 6}]}}),
+                ),
                 vec![
                     "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"0-2,1\": error parsing succeededIndexes: non-increasing order, previous: 2, current: 1",
                     "spec.successPolicy.rules[1].succeededCount: Invalid value: 6: must be less than or equal to 5 (the number of specified completions)",
@@ -621,7 +671,9 @@ fn budgets_are_checked() {
             (budget(json!({"minAvailable": "50%"})), vec![]),
             (
                 budget(json!({"minAvailable": 1, "maxUnavailable": "25%", "selector": {"matchLabels": {"a": "b"}}})),
-                vec!["spec: Invalid value: {\"MinAvailable\":1,\"Selector\":{\"matchLabels\":{\"a\":\"b\"}},\"MaxUnavailable\":\"25%\",\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set"],
+                vec![
+                    "spec: Invalid value: {\"MinAvailable\":1,\"Selector\":{\"matchLabels\":{\"a\":\"b\"}},\"MaxUnavailable\":\"25%\",\"UnhealthyPodEvictionPolicy\":null}: minAvailable and maxUnavailable cannot be both set",
+                ],
             ),
             (
                 budget(json!({"maxUnavailable": "101%", "unhealthyPodEvictionPolicy": "Maybe"})),
@@ -641,7 +693,8 @@ fn budgets_are_checked() {
 #[test]
 fn autoscalers_are_checked() {
     let scaler = |more: Value| {
-        let mut spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "a", "apiVersion": "apps/v1"}});
+        let mut spec =
+            json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "a", "apiVersion": "apps/v1"}});
         merge(&mut spec, more);
         json!({"metadata": metadata(), "spec": spec})
     };
@@ -663,15 +716,21 @@ fn autoscalers_are_checked() {
                 ],
             ),
             (
-                scaler(json!({"metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 0}}}]})),
+                scaler(
+                    json!({"metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 0}}}]}),
+                ),
                 vec!["spec.metrics[0].resource.target.averageUtilization: Invalid value: 0: must be greater than 0"],
             ),
             (
-                scaler(json!({"metrics": [{"type": "Resource", "pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "1"}}}]})),
+                scaler(
+                    json!({"metrics": [{"type": "Resource", "pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "1"}}}]}),
+                ),
                 vec!["spec.metrics[0].resource: Required value: must populate information for the given metric source"],
             ),
             (
-                scaler(json!({"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601, "policies": [{"type": "Pods", "value": 0, "periodSeconds": 1801}]}}})),
+                scaler(
+                    json!({"behavior": {"scaleUp": {"stabilizationWindowSeconds": 3601, "policies": [{"type": "Pods", "value": 0, "periodSeconds": 1801}]}}}),
+                ),
                 vec![
                     "spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600",
                     "spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero",
@@ -716,8 +775,14 @@ fn services_are_checked() {
             (service(json!({"type": "ExternalName"})), vec!["spec.externalName: Required value"]),
         ],
     );
-    let error = refusals(&kinds::SERVICE, json!({"metadata": {"name": "1a", "namespace": "n"}, "spec": {"ports": [{"port": 1}]}}));
-    assert!(error[0].starts_with("metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of"), "{error:?}");
+    let error = refusals(
+        &kinds::SERVICE,
+        json!({"metadata": {"name": "1a", "namespace": "n"}, "spec": {"ports": [{"port": 1}]}}),
+    );
+    assert!(
+        error[0].starts_with("metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of"),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -777,23 +842,36 @@ fn other_kinds_are_checked() {
             ],
         )],
     );
-    let slice = |kind: &str, address: &str| {
-        json!({"metadata": metadata(), "addressType": kind, "endpoints": [{"addresses": [address]}]})
-    };
+    let slice = |kind: &str, address: &str| json!({"metadata": metadata(), "addressType": kind, "endpoints": [{"addresses": [address]}]});
     assert_table(
         &kinds::ENDPOINT_SLICE,
         vec![
             (slice("IPv4", "127.0.0.1"), vec![]),
-            (slice("IPv4", "x"), vec!["endpoints[0].addresses[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]),
-            (slice("IPv6", "10.0.0.1"), vec!["endpoints[0].addresses: Invalid value: \"10.0.0.1\": must be an IPv6 address"]),
+            (
+                slice("IPv4", "x"),
+                vec![
+                    "endpoints[0].addresses[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                ],
+            ),
+            (
+                slice("IPv6", "10.0.0.1"),
+                vec!["endpoints[0].addresses: Invalid value: \"10.0.0.1\": must be an IPv6 address"],
+            ),
             (
                 json!({"metadata": metadata(), "endpoints": [{}]}),
-                vec!["addressType: Required value", "endpoints[0].addresses: Required value: must contain at least 1 address"],
+                vec![
+                    "addressType: Required value",
+                    "endpoints[0].addresses: Required value: must contain at least 1 address",
+                ],
             ),
         ],
     );
     assert_eq!(
-        change(&kinds::ENDPOINT_SLICE, json!({"metadata": metadata(), "addressType": "IPv4"}), |slice| slice["addressType"] = json!("IPv6")),
+        change(
+            &kinds::ENDPOINT_SLICE,
+            json!({"metadata": metadata(), "addressType": "IPv4"}),
+            |slice| slice["addressType"] = json!("IPv6")
+        ),
         ["addressType: Invalid value: \"IPv6\": field is immutable"]
     );
     let node = json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}, {"key": "b", "effect": "No"}]}});
