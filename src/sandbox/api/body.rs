@@ -122,8 +122,11 @@ impl FieldValidation {
         if self == Self::Ignore {
             return Ok(Vec::new());
         }
-        let mut unknown: Vec<String> =
-            validate::unknown_fields(kind, value).into_iter().map(|field| format!("unknown field {field:?}")).collect();
+        let mut unknown: Vec<String> = validate::unknown_fields(kind, value)
+            .into_iter()
+            .filter(|field| !is_directive(field))
+            .map(|field| format!("unknown field {field:?}"))
+            .collect();
         if self == Self::Strict && !unknown.is_empty() {
             return Err(ApiError::bad_request(format!(
                 "{0} in version {1:?} cannot be handled as a {0}: strict decoding error: {2}",
@@ -135,6 +138,11 @@ impl FieldValidation {
         unknown.truncate(WARNINGS_MAX);
         Ok(unknown)
     }
+}
+
+/// Whether a field tells how to merge (`$patch`, `$setElementOrder/containers`), so that no kind has it.
+fn is_directive(field: &str) -> bool {
+    field.split('.').any(|part| part.starts_with('$'))
 }
 
 #[cfg(test)]
