@@ -7,7 +7,7 @@ use hyper::{HeaderMap, header::CONTENT_TYPE};
 use serde_json::Value;
 
 use super::{answer::ApiBody, query::Query};
-use crate::sandbox::{error::ApiError, kinds::Kind};
+use crate::sandbox::{error::ApiError, kinds::Kind, registry::validate};
 
 /// The longest body that is read, as upstream's (`MaxRequestBodyBytes`).
 const BODY_MAX: usize = 3 * 1024 * 1024;
@@ -122,8 +122,11 @@ impl FieldValidation {
         if self == Self::Ignore {
             return Ok(Vec::new());
         }
-        let mut unknown: Vec<String> =
-            unknown_fields(kind, value).into_iter().map(|field| format!("unknown field {field:?}")).collect();
+        let mut unknown: Vec<String> = validate::unknown_fields(kind, value)
+            .into_iter()
+            .filter(|field| !is_directive(field))
+            .map(|field| format!("unknown field {field:?}"))
+            .collect();
         if self == Self::Strict && !unknown.is_empty() {
             return Err(ApiError::bad_request(format!(
                 "{0} in version {1:?} cannot be handled as a {0}: strict decoding error: {2}",
@@ -137,9 +140,9 @@ impl FieldValidation {
     }
 }
 
-/// The fields of an object that its kind does not have.
-fn unknown_fields(_kind: &Kind, _value: &Value) -> Vec<String> {
-    Vec::new()
+/// Whether a field tells how to merge (`$patch`, `$setElementOrder/containers`), so that no kind has it.
+fn is_directive(field: &str) -> bool {
+    field.split('.').any(|part| part.starts_with('$'))
 }
 
 #[cfg(test)]

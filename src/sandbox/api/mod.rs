@@ -160,7 +160,7 @@ impl Api {
             Route::Resources { group, version } => ok(discovery::resources(&group, &version)?),
             Route::OpenApiV2 => Ok(openapi::v2(&parts.headers)),
             Route::OpenApiV3 => ok(openapi::index()),
-            Route::OpenApiV3Of { group, version } => ok(openapi::of(&group, &version)?),
+            Route::OpenApiV3Of { group, version } => openapi::of(&group, &version),
             Route::Objects(_) | Route::Nowhere => Err(ApiError::no_such_path()),
         }
     }
