@@ -70,7 +70,8 @@ impl PodAccess for Pods {
         async move {
             let kubelet = self.kubelet.upgrade().ok_or_else(gone)?;
             let of = &request.container;
-            let (process, streams) = kubelet.exec(&of.namespace, &of.pod, Some(&of.container), &request.command).await?;
+            let (process, streams) =
+                kubelet.exec(&of.namespace, &of.pod, Some(&of.container), &request.command).await?;
             let (sender, output) = mpsc::channel(OUTPUT_PIECES);
             let stdout = tokio::spawn(copy(streams.stdout, sender.clone(), ExecOutput::Stdout));
             let stderr = tokio::spawn(copy(streams.stderr, sender, ExecOutput::Stderr));

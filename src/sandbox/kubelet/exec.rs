@@ -60,7 +60,7 @@ pub async fn start(
     }
     let rules =
         Rules { stand_ins: &options.stand_ins, host_programs: options.host_programs, find: &program::find_on_host };
-    let program = rules.command(line)?;
+    let program = rules.command(&line)?;
     let spec = ProcessSpec {
         program: program.line(&options.programs),
         env: seat.env.clone(),
@@ -99,7 +99,7 @@ pub async fn run(shared: &Arc<Shared>, pod: &PodHandle, container: &str, line: &
 }
 
 /// Whether a command moves a web server's page back to its place (true) or away from it (false): how upstream's tests of
-/// StatefulSets, which take Apache's image, make a pod ready or unready.
+/// `StatefulSets`, which take Apache's image, make a pod ready or unready.
 fn moves_page(line: &[String]) -> Option<bool> {
     let script = line.last()?;
     let words: Vec<&str> = script.split_whitespace().take_while(|word| *word != "||").collect();

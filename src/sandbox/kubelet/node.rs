@@ -1,4 +1,4 @@
-//! Nodes as their kubelets tell of them: registration, leases, status (k/pkg/kubelet/{kubelet_node_status,nodestatus}.go,
+//! Nodes as their kubelets tell of them: registration, leases, status (`k/pkg/kubelet/{kubelet_node_status,nodestatus}.go`,
 //! component-helpers lease controller, v1.34.4).
 //!
 //! One task renews for all nodes, each at its own moment within the ten seconds.

@@ -1,6 +1,6 @@
 //! One pod on its node, from its binding to its removal: a task that takes in what happens (changes of the object, ends of
 //! processes, verdicts of probes, power) and then does what is due, as the kubelet's sync loop does
-//! (k/pkg/kubelet/{kubelet,pod_workers}.go, kuberuntime_manager.go computePodActions, v1.34.4).
+//! (`k/pkg/kubelet/{kubelet,pod_workers}.go`, `kuberuntime_manager.go` computePodActions, v1.34.4).
 //!
 //! What is due is done at once: the real kubelet's relist of up to a second after a container's start or end is not
 //! modelled, nor that it does nothing else for a pod while it kills one of its containers.

@@ -1,5 +1,5 @@
 //! A pod's status from what is known about its containers: phase, conditions, addresses. Pure
-//! (k/pkg/kubelet/kubelet_pods.go getPhase and generateAPIPodStatus, k/pkg/kubelet/status/generate.go, v1.34.4).
+//! (`k/pkg/kubelet/kubelet_pods.go` getPhase and generateAPIPodStatus, k/pkg/kubelet/status/generate.go, v1.34.4).
 
 use k8s_openapi::{
     api::core::v1::{Container, HostIP, Pod, PodCondition, PodIP, PodStatus},
@@ -112,7 +112,7 @@ pub fn pod_status(
     };
     let mut conditions = foreign(Some(before));
     let gates = unmet_gates(pod, &conditions);
-    for mut condition in own_conditions(facts, own, phase, gates) {
+    for mut condition in own_conditions(facts, own, phase, &gates) {
         let old = before.conditions.iter().flatten().find(|old| old.type_ == condition.type_);
         let kept = old.filter(|old| old.status == condition.status).and_then(|old| old.last_transition_time.clone());
         condition.last_transition_time = Some(kept.unwrap_or_else(|| now.clone()));
@@ -140,8 +140,7 @@ pub fn pod_status(
 fn final_phase(facts: &[Facts], restart_policy: &str, own: &PodFacts) -> &'static str {
     let phase = phase(facts, restart_policy, own.over);
     match (own.over, &own.failed, phase) {
-        (true, Some(_), _) => "Failed",
-        (true, None, "Pending" | "Running") => "Failed",
+        (true, Some(_), _) | (true, None, "Pending" | "Running") => "Failed",
         // A terminal phase waits until nothing runs any more (status_manager.go mergePodStatus).
         (false, _, "Succeeded" | "Failed") if facts.iter().any(Facts::runs) => "Running",
         (_, _, phase) => phase,
@@ -172,7 +171,7 @@ fn condition(type_: &str, problem: Option<(&str, String)>) -> PodCondition {
     PodCondition { type_: type_.to_owned(), status: status.to_owned(), reason, message, ..PodCondition::default() }
 }
 
-fn own_conditions(facts: &[Facts], own: &PodFacts, phase: &str, gates: Vec<String>) -> Vec<PodCondition> {
+fn own_conditions(facts: &[Facts], own: &PodFacts, phase: &str, gates: &[String]) -> Vec<PodCondition> {
     let mut sandbox = condition("PodReadyToStartContainers", None);
     if own.over || own.pod_ip.is_none() {
         "False".clone_into(&mut sandbox.status);

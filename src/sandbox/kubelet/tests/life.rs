@@ -1,6 +1,6 @@
 //! A pod's life from its start to its removal.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::*;
 use crate::sandbox::store::Op;
@@ -23,7 +23,7 @@ async fn a_pod_becomes_ready_and_goes_with_grace() {
     assert_eq!(status.image, "docker.io/evenkeel/demo:v1");
     let ip = pod.status.as_ref().unwrap().pod_ip.clone().unwrap();
     assert_eq!(rig.kubelet.pod_address("default", "shop").unwrap().to_string(), ip);
-    assert!(rig.log("shop").await.contains("listening as shop"));
+    rig.until_logged("shop", "listening as shop").await;
     for (reason, message) in [
         ("Pulled", "Container image \"evenkeel/demo:v1\" already present on machine"),
         ("Created", "Created container: demo"),

@@ -8,9 +8,12 @@ mod restarts;
 use std::{
     ffi::OsString,
     io::{Read as _, Write as _},
-    net::{IpAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, TcpListener},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,6 +64,11 @@ impl Rig {
     fn new(change: impl FnOnce(&mut KubeletOptions)) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let mut options = KubeletOptions::new(vec![NodeSpec::new("node-1")], programs(), scratch.path());
+        // Tests run side by side, and the harness to be killed beside them: each has addresses of its own.
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        let first = if arguments().is_empty() { 100 } else { 90 };
+        let second = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        options.pod_base = Ipv4Addr::new(127, second, 0, 0);
         change(&mut options);
         let registry = registry();
         let mut tasks = JoinSet::new();
@@ -105,7 +113,7 @@ impl Rig {
         };
         match tokio::time::timeout(PATIENCE, wait).await {
             Ok(pod) => pod,
-            Err(_) => panic!("{name} never was {what}: {:#?}\n{:#?}", self.pod(name), self.events(name)),
+            Err(_elapsed) => panic!("{name} never was {what}: {:#?}\n{:#?}", self.pod(name), self.events(name)),
         }
     }
 
@@ -131,13 +139,18 @@ impl Rig {
         self.events(name).iter().any(|(own, text)| own == reason && text.contains(message))
     }
 
-    async fn log(&self, name: &str) -> String {
-        let mut reader = self.kubelet.logs("default", name, None, super::LogOptions::default()).unwrap();
+    /// Waits until a container's log holds a text.
+    async fn until_logged(&self, name: &str, wanted: &str) {
+        let options = super::LogOptions { follow: true, ..super::LogOptions::default() };
+        let mut reader = self.kubelet.logs("default", name, None, options).unwrap();
         let mut text = String::new();
-        while let Some(chunk) = reader.next().await {
-            text.push_str(&String::from_utf8_lossy(&chunk));
-        }
-        text
+        let wait = async {
+            while !text.contains(wanted) {
+                let chunk = reader.next().await.unwrap();
+                text.push_str(&String::from_utf8_lossy(&chunk));
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{wanted}");
     }
 
     async fn end(mut self) {

@@ -18,7 +18,7 @@ async fn a_failing_container_is_restarted_at_once_and_then_backed_off() {
     assert!(rig.has_event("crash", "BackOff", &wanted));
     let previous = super::super::LogOptions { previous: true, ..Default::default() };
     assert!(rig.kubelet.logs("default", "crash", None, previous).is_ok());
-    assert!(rig.log("crash").await.contains("exiting with 3"));
+    rig.until_logged("crash", "exiting with 3").await;
     rig.delete("crash", None);
     rig.until_gone("crash").await;
     rig.end().await;
