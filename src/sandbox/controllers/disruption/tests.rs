@@ -19,7 +19,7 @@ fn workload(registry: &Registry, kind: &'static Kind, name: &str, replicas: i32,
     create(registry, kind, "shop", &object).value()["metadata"]["uid"].clone()
 }
 
-/// A Deployment with so many replicas, its ReplicaSet, and so many pods of which so many are Ready.
+/// A Deployment with so many replicas, its `ReplicaSet`, and so many pods of which so many are Ready.
 fn deployment(registry: &Registry, replicas: i32, pods: u8, ready: u8) {
     let uid = workload(registry, &kinds::DEPLOYMENT, "api", replicas, &json!({}));
     let set = workload(registry, &kinds::REPLICA_SET, "api-1", pods.into(), &owned_by("Deployment", "api", &uid));
@@ -71,7 +71,10 @@ fn a_budgets_status_is_what_the_real_controller_writes() {
         assert_eq!(numbers(&status), wanted, "{spec} of {replicas}: {pods} pods, {ready} ready");
         let reason = if wanted[3] > 0 { "SufficientPods" } else { "InsufficientPods" };
         assert_eq!(status["conditions"][0]["reason"], reason);
-        assert_eq!((&status["observedGeneration"], &status["conditions"][0]["observedGeneration"]), (&json!(1), &json!(1)));
+        assert_eq!(
+            (&status["observedGeneration"], &status["conditions"][0]["observedGeneration"]),
+            (&json!(1), &json!(1))
+        );
     }
 }
 
