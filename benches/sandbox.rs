@@ -119,7 +119,11 @@ async fn scale() {
     let list = Instant::now();
     let response = sandbox.client().send(request).await.unwrap();
     let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
-    println!("list of all pods              {:>8.3} s   (aim: 0.5; {:.1} MB)", list.elapsed().as_secs_f64(), bytes.len() as f64 / 1e6);
+    println!(
+        "list of all pods              {:>8.3} s   (aim: 0.5; {:.1} MB)",
+        list.elapsed().as_secs_f64(),
+        bytes.len() as f64 / 1e6
+    );
     println!("list of their metadata        {:>8.3} s", metadata.as_secs_f64());
     println!("peak memory                   {:>8.1} MB  (aim: 1000)", peak_mb());
     sandbox.stop().await;

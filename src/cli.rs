@@ -1,6 +1,6 @@
 //! The command line as types: what can be said, and the help that teaches it. What it does is in `commands`.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -195,6 +195,20 @@ pub struct SandboxArgs {
     /// The port of the API on 127.0.0.1; a free one where left out.
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
+}
+
+/// `evenkeel sandbox-process`.
+#[derive(Debug, Args)]
+pub struct LauncherArgs {
+    /// The process that the program is tied to.
+    #[arg(long, value_name = "PID")]
+    pub parent: u32,
+    /// Stay beside the program, since it may fork.
+    #[arg(long)]
+    pub supervise: bool,
+    /// The program and its arguments.
+    #[arg(last = true, required = true)]
+    pub program: Vec<OsString>,
 }
 
 /// `evenkeel image`.

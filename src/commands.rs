@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     agent,
-    cli::{Cli, Command, ImageArgs, KindCommand, PlanArgs, RecordArgs, SandboxArgs, SandboxCommand},
+    cli::{Cli, Command, ImageArgs, KindCommand, LauncherArgs, PlanArgs, RecordArgs, SandboxArgs, SandboxCommand},
     cluster::{
         self, Cluster, On, embedded,
         kind::{self, Kind, KindError},
@@ -22,12 +22,27 @@ use crate::{
     judge::verdict::Answer,
     report::terminal::{self, Style},
     run::{signals::Signals, suite},
-    sandbox::{self, Sandbox},
+    sandbox::{
+        self, Sandbox,
+        kubelet::launcher::{self, Launch},
+    },
 };
 
 /// Does what the command line says.
 #[must_use]
-pub fn dispatch(cli: Cli) -> ExitCode {
+pub fn dispatch(cli: Cli) -> std::process::ExitCode {
+    match cli.command {
+        // Before any runtime: it becomes the program, and ends with the program's own code.
+        Command::SandboxProcess(LauncherArgs { parent, supervise, mut program }) => {
+            let args = program.split_off(program.len().min(1));
+            let program = program.pop().unwrap_or_default();
+            launcher::run(&Launch { parent, supervise, program, args }).into()
+        }
+        command => std::process::ExitCode::from(perform_in_runtime(command) as u8),
+    }
+}
+
+fn perform_in_runtime(command: Command) -> ExitCode {
     let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // One thread conducts; the load core has one of its own.
@@ -38,7 +53,7 @@ pub fn dispatch(cli: Cli) -> ExitCode {
             return ExitCode::Internal;
         }
     };
-    runtime.block_on(perform(cli.command))
+    runtime.block_on(perform(command))
 }
 
 async fn perform(command: Command) -> ExitCode {
@@ -49,10 +64,6 @@ async fn perform(command: Command) -> ExitCode {
         Command::Report(args) => report(&args),
         Command::Kind(command) => kind(command).await,
         Command::Sandbox(SandboxCommand::Up(args)) => sandbox_up(args).await,
-        Command::SandboxProcess(args) => match sandbox::kubelet::launcher::run(args) {
-            Ok(code) => code,
-            Err(error) => refuse(ExitCode::Setup, chain(&error)),
-        },
         Command::Image(args) => write_image(&args),
         Command::Schema => print(&experiment::schema_json()),
         Command::Demo(options) => serve(demo::serve(options).await),
@@ -60,6 +71,8 @@ async fn perform(command: Command) -> ExitCode {
             demo::pause(span).await;
             ExitCode::Held
         }
+        // Done before there is a runtime.
+        Command::SandboxProcess(_) => ExitCode::Internal,
         Command::Agent(options) => serve(agent::server::serve(options).await),
     }
 }
@@ -199,11 +212,7 @@ async fn sandbox_up(args: SandboxArgs) -> ExitCode {
         Err(error) => return refuse(ExitCode::Setup, format!("failed to find this executable: {error}")),
     };
     let options = sandbox::Options {
-        topology: sandbox::Topology {
-            control_planes: args.control_planes,
-            workers: args.nodes,
-            zones: args.zones,
-        },
+        topology: sandbox::Topology { control_planes: args.control_planes, workers: args.nodes, zones: args.zones },
         stand_ins: args.stand_ins,
         host_programs: args.host_programs,
         status_only: args.status_only,

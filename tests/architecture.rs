@@ -186,6 +186,19 @@ fn a_use_in_a_comment_or_a_unit_test_does_not_count_and_one_in_code_does() {
 #[test]
 fn only_the_cluster_and_the_command_start_a_sandbox() {
     let words = ["sandbox::"];
-    let all = ["experiment", "model", "plan", "load", "record", "cluster", "fault", "agent", "observe", "judge", "report", "run"];
+    let all = [
+        "experiment",
+        "model",
+        "plan",
+        "load",
+        "record",
+        "cluster",
+        "fault",
+        "agent",
+        "observe",
+        "judge",
+        "report",
+        "run",
+    ];
     assert_eq!(offenders(&all, &words, &["cluster/embedded", "cluster/error"]), Vec::<String>::new());
 }

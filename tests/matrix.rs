@@ -58,7 +58,9 @@ impl Case {
         let name = self.name();
         let mut container = String::new();
         if self.probe {
-            container.push_str("\n                  readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}");
+            container.push_str(
+                "\n                  readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}",
+            );
         }
         if self.pre_stop_seconds > 0 {
             let seconds = self.pre_stop_seconds;
@@ -173,8 +175,8 @@ fn main() -> ExitCode {
     };
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let only = std::env::var("EVENKEEL_TEST_ONLY").unwrap_or_default();
-    let bin = std::env::var_os("EVENKEEL_BIN")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_evenkeel")), PathBuf::from);
+    let bin =
+        std::env::var_os("EVENKEEL_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_evenkeel")), PathBuf::from);
     let cases: Vec<Case> = Case::all().into_iter().filter(|case| case.name().contains(&only)).collect();
     let count = usize::try_from(number("EVENKEEL_MATRIX_SAMPLE", 40)).unwrap();
     let cases = sample(cases, count, number("EVENKEEL_TEST_SEED", 1));

@@ -53,7 +53,10 @@ pub async fn run(args: RunArgs) -> ExitCode {
         }
     };
     if args.jobs.is_some_and(|jobs| jobs > 1) && on != On::Sandbox {
-        eprintln!("error: --jobs {} needs a cluster for each experiment; only sandboxes run side by side", args.jobs.unwrap_or(1));
+        eprintln!(
+            "error: --jobs {} needs a cluster for each experiment; only sandboxes run side by side",
+            args.jobs.unwrap_or(1)
+        );
         return ExitCode::Usage;
     }
     let out = args
@@ -204,8 +207,14 @@ impl Suite<'_> {
         // Views of several runs would write over each other.
         let shown = if self.place.jobs() > 1 { Shown::Nowhere } else { shown };
         let live = Live::new(shown, style, &experiment.metadata.name, &lanes);
-        let order =
-            Order { experiment, plan: &plan, cluster, agent_image: self.agent_image, folder: &folder, signals: self.signals };
+        let order = Order {
+            experiment,
+            plan: &plan,
+            cluster,
+            agent_image: self.agent_image,
+            folder: &folder,
+            signals: self.signals,
+        };
         let end = match conductor::conduct(&order, live).await {
             Ok(end) => end,
             Err(error) => {
@@ -262,7 +271,8 @@ pub async fn prepare(experiment: &Experiment, cluster: &Cluster) -> Result<Plan,
         return Err((
             ExitCode::Setup,
             format!(
-                "{}: rights are missing on {}; nothing was touched:\n  {}",
+                "{}: rights are missing on {}; nothing was touched. \
+                 Grant these to this client, or choose another context:\n  {}",
                 experiment.metadata.name,
                 cluster.on,
                 lines.join("\n  ")

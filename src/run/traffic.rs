@@ -183,15 +183,15 @@ fn resolve(lane: &Lane, facts: &ClusterFacts, namespace: &str) -> Result<LaneSpe
     let (service, port) = (service(lane, facts)?, service_port(lane, facts)?);
     let address = match lane.from {
         Vantage::Inside => {
-            let ip: IpAddr = service
-                .cluster_ip
-                .as_deref()
-                .and_then(|ip| ip.parse().ok())
-                .ok_or_else(|| refuse(lane, "it has no cluster IP; a headless Service cannot be asked from inside"))?;
+            let ip: IpAddr =
+                service.cluster_ip.as_deref().and_then(|ip| ip.parse().ok()).ok_or_else(|| {
+                    refuse(lane, "it has no cluster IP; a headless Service cannot be asked from inside")
+                })?;
             SocketAddr::new(ip, port.port)
         }
         Vantage::Outside => {
-            let node_port = port.node_port.ok_or_else(|| refuse(lane, "it has no nodePort; make it `type: NodePort`"))?;
+            let node_port =
+                port.node_port.ok_or_else(|| refuse(lane, "it has no nodePort; make it `type: NodePort`"))?;
             SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), node_port)
         }
     };

@@ -157,12 +157,16 @@ impl Sandbox {
         let run = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
-                Err(error) => return drop(ready.send(Err(SandboxError::Runtime(error)))),
+                Err(error) => {
+                    // Whoever started it may have given up.
+                    _ = ready.send(Err(SandboxError::Runtime(error)));
+                    return;
+                }
             };
             runtime.block_on(live(options, block, ready, told));
             drop(runtime);
             // Nobody may be waiting.
-            drop(done.send(()));
+            _ = done.send(());
         };
         thread::Builder::new().name("sandbox".to_owned()).spawn(run).map_err(SandboxError::Thread)?;
         let handles = wait.await.map_err(|_gone| SandboxError::Died)??;
@@ -274,7 +278,8 @@ async fn assemble(
         None => None,
     };
     let root_ca = server.as_ref().map(|server| server.ca_pem().to_owned()).unwrap_or_default();
-    topology::publish_api(&registry, server.as_ref().map(|server| server.address().port())).map_err(SandboxError::Objects)?;
+    topology::publish_api(&registry, server.as_ref().map(|server| server.address().port()))
+        .map_err(SandboxError::Objects)?;
     let sources = Sources { root_ca, metrics: sampler, node_grace: options.node_grace };
     for controller in controllers::start::all(&registry, &sources) {
         controllers::run(tasks, &registry, controller);
@@ -298,10 +303,9 @@ async fn assemble(
 }
 
 fn kubelet_options(options: &Options, block: &Block, scratch: &std::path::Path) -> KubeletOptions {
-    let nodes = (0..).zip(options.topology.nodes()).map(|(number, node)| NodeSpec {
-        address: Some(block.node(number)),
-        ..NodeSpec::new(node.name)
-    });
+    let nodes = (0..)
+        .zip(options.topology.nodes())
+        .map(|(number, node)| NodeSpec { address: Some(block.node(number)), ..NodeSpec::new(node.name) });
     KubeletOptions {
         stand_ins: options.stand_ins.clone(),
         host_programs: options.host_programs,

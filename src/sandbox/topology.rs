@@ -109,13 +109,9 @@ pub(super) fn publish_api(registry: &Registry, port: Option<u16>) -> Result<(), 
         "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
-    registry.create(&kinds::ENDPOINTS, "default", endpoints, &options).map(drop).or_else(loopback_is_refused)?;
-    registry.create(&kinds::ENDPOINT_SLICE, "default", slice, &options).map(drop).or_else(loopback_is_refused)
-}
-
-/// Kubernetes takes no loopback address for an endpoint, and here everything is on loopback.
-fn loopback_is_refused(error: ApiError) -> Result<(), ApiError> {
-    if error.code == 422 { Ok(()) } else { Err(error) }
+    registry.create(&kinds::ENDPOINTS, "default", endpoints, &options)?;
+    registry.create(&kinds::ENDPOINT_SLICE, "default", slice, &options)?;
+    Ok(())
 }
 
 /// A node as it is before its kubelet has told of itself.

@@ -119,7 +119,8 @@ impl Ctx {
             }
         };
         let request = request.body(Body::from(bytes)).unwrap();
-        let response = self.cluster.client.send(request).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let response =
+            self.cluster.client.send(request).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let code = response.status().as_u16();
         let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
         Answer { code, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }

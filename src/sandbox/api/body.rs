@@ -7,7 +7,7 @@ use hyper::{HeaderMap, header::CONTENT_TYPE};
 use serde_json::Value;
 
 use super::{answer::ApiBody, query::Query};
-use crate::sandbox::{error::ApiError, kinds::Kind};
+use crate::sandbox::{error::ApiError, kinds::Kind, registry::validate};
 
 /// The longest body that is read, as upstream's (`MaxRequestBodyBytes`).
 const BODY_MAX: usize = 3 * 1024 * 1024;
@@ -65,9 +65,8 @@ pub(super) fn object(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, ApiErro
 /// Reads JSON.
 pub(super) fn json(bytes: &[u8]) -> Result<Value, ApiError> {
     let parsed: Result<Value, _> = serde_json::from_slice(bytes);
-    let value = parsed.map_err(|error| {
-        ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
-    })?;
+    let value = parsed
+        .map_err(|error| ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?;
     if value.is_object() {
         return Ok(value);
     }
@@ -123,8 +122,11 @@ impl FieldValidation {
         if self == Self::Ignore {
             return Ok(Vec::new());
         }
-        let mut unknown: Vec<String> =
-            unknown_fields(kind, value).into_iter().map(|field| format!("unknown field {field:?}")).collect();
+        let mut unknown: Vec<String> = validate::unknown_fields(kind, value)
+            .into_iter()
+            .filter(|field| !is_directive(field))
+            .map(|field| format!("unknown field {field:?}"))
+            .collect();
         if self == Self::Strict && !unknown.is_empty() {
             return Err(ApiError::bad_request(format!(
                 "{0} in version {1:?} cannot be handled as a {0}: strict decoding error: {2}",
@@ -138,9 +140,9 @@ impl FieldValidation {
     }
 }
 
-/// The fields of an object that its kind does not have.
-fn unknown_fields(_kind: &Kind, _value: &Value) -> Vec<String> {
-    Vec::new()
+/// Whether a field tells how to merge (`$patch`, `$setElementOrder/containers`), so that no kind has it.
+fn is_directive(field: &str) -> bool {
+    field.split('.').any(|part| part.starts_with('$'))
 }
 
 #[cfg(test)]
@@ -158,7 +160,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_beyond_the_bound_is_refused() {
-        let body = |size: usize| Full::new(Bytes::from(vec![b'x'; size])).map_err(|never| match never {}).boxed_unsync();
+        let body =
+            |size: usize| Full::new(Bytes::from(vec![b'x'; size])).map_err(|never| match never {}).boxed_unsync();
         assert_eq!(read(body(BODY_MAX)).await.unwrap().len(), BODY_MAX);
         assert_eq!(read(body(BODY_MAX + 1)).await.unwrap_err().code, 413);
     }
@@ -166,7 +169,10 @@ mod tests {
     #[test]
     fn objects_are_read_from_json_and_yaml() {
         let expected = json!({"kind": "Pod", "spec": {"containers": []}});
-        assert_eq!(object(&of_type("application/json; charset=utf-8"), expected.to_string().as_bytes()).unwrap(), expected);
+        assert_eq!(
+            object(&of_type("application/json; charset=utf-8"), expected.to_string().as_bytes()).unwrap(),
+            expected
+        );
         assert_eq!(object(&of_type("application/yaml"), b"kind: Pod\nspec:\n  containers: []\n").unwrap(), expected);
         assert_eq!(object(&of_type("application/json"), b"[]").unwrap_err().code, 400);
         assert_eq!(object(&of_type("application/json"), b"{").unwrap_err().code, 400);

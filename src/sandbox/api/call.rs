@@ -48,11 +48,7 @@ impl Call<'_> {
     }
 
     /// One object as the answer.
-    pub(super) fn show(
-        &self,
-        status: StatusCode,
-        object: &std::sync::Arc<Object>,
-    ) -> Result<Answer, ApiError> {
+    pub(super) fn show(&self, status: StatusCode, object: &std::sync::Arc<Object>) -> Result<Answer, ApiError> {
         let include = Include::of(self.query.get("includeObject"))?;
         Ok(show::one(status, self.wanted()?, include, self.resource, object))
     }

@@ -57,8 +57,11 @@ pub(super) fn core_versions(host: &str) -> Value {
 
 /// `/apis`.
 pub(super) fn groups() -> Value {
-    let groups: Vec<Value> =
-        catalogue::groups().iter().filter(|(group, _)| !group.is_empty()).map(|(group, v)| group_entry(group, v)).collect();
+    let groups: Vec<Value> = catalogue::groups()
+        .iter()
+        .filter(|(group, _)| !group.is_empty())
+        .map(|(group, v)| group_entry(group, v))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 

@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, handshake::derive_accept_key, protocol::{Role, WebSocketConfig}},
+    tungstenite::{
+        Message,
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 
 use super::{
@@ -138,8 +142,8 @@ async fn converse(socket: Socket, session: ExecSession, shown: Shown, command: &
                     return;
                 }
             }
-            room = room(&stdin), if held.is_some() => match (room, held.take()) {
-                (Ok(room), Some(bytes)) => room.send(bytes),
+            room = room(stdin.clone()), if held.is_some() => match (room, held.take()) {
+                (Ok(room), Some(bytes)) => drop(room.send(bytes)),
                 // The program reads no more.
                 _ => stdin = None,
             },
@@ -158,9 +162,9 @@ async fn converse(socket: Socket, session: ExecSession, shown: Shown, command: &
 }
 
 /// Room for input; never any where the program takes none.
-async fn room(stdin: &Option<mpsc::Sender<Bytes>>) -> Result<mpsc::Permit<'_, Bytes>, SendError<()>> {
+async fn room(stdin: Option<mpsc::Sender<Bytes>>) -> Result<mpsc::OwnedPermit<Bytes>, SendError<()>> {
     match stdin {
-        Some(stdin) => stdin.reserve().await,
+        Some(stdin) => stdin.reserve_owned().await,
         None => Err(SendError(())),
     }
 }
@@ -232,6 +236,9 @@ mod tests {
         let command = ["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()];
         assert_eq!(status_of(&ExecEnd::Exited(0), &command)["status"], "Success");
         let failed = status_of(&ExecEnd::Exited(3), &command);
-        assert_eq!((&failed["reason"], &failed["details"]["causes"][0]["message"]), (&json!("NonZeroExitCode"), &json!("3")));
+        assert_eq!(
+            (&failed["reason"], &failed["details"]["causes"][0]["message"]),
+            (&json!("NonZeroExitCode"), &json!("3"))
+        );
     }
 }

@@ -60,12 +60,7 @@ struct Continue {
 ///
 /// # Errors
 /// 400 and 422 for what the query may not ask; 410 for a version that is not kept any more; 504 for one to come.
-pub(super) fn list(
-    store: &Store,
-    kind: Option<&Kind>,
-    selection: &Selection,
-    query: &Query,
-) -> Result<Page, ApiError> {
+pub(super) fn list(store: &Store, kind: Option<&Kind>, selection: &Selection, query: &Query) -> Result<Page, ApiError> {
     let asked = asked_version(query)?;
     let limit = match query.number("limit")? {
         Some(limit) if limit > 0 => usize::try_from(limit).unwrap_or(usize::MAX),

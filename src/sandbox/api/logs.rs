@@ -36,8 +36,7 @@ fn options(query: &Query, pod: &str) -> Result<LogOptions, ApiError> {
     let mut number = |name: &str, least: i64| -> Result<Option<u64>, ApiError> {
         let Some(number) = query.number(name)? else { return Ok(None) };
         if number < least {
-            let why =
-                if least == 0 { "must be greater than or equal to 0" } else { "must be greater than 0" };
+            let why = if least == 0 { "must be greater than or equal to 0" } else { "must be greater than 0" };
             errors.push(FieldError::invalid(name, &Value::from(number), why));
         }
         Ok(u64::try_from(number).ok())
@@ -114,10 +113,7 @@ mod tests {
             "a container name must be specified for pod web, choose one of: [app side] or one of the init containers: \
              [setup]"
         );
-        assert_eq!(
-            container(&pod(&["app"]), Some("db")).unwrap_err().message,
-            "container db is not valid for pod web"
-        );
+        assert_eq!(container(&pod(&["app"]), Some("db")).unwrap_err().message, "container db is not valid for pod web");
     }
 
     #[test]

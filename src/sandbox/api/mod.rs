@@ -160,7 +160,7 @@ impl Api {
             Route::Resources { group, version } => ok(discovery::resources(&group, &version)?),
             Route::OpenApiV2 => Ok(openapi::v2(&parts.headers)),
             Route::OpenApiV3 => ok(openapi::index()),
-            Route::OpenApiV3Of { group, version } => ok(openapi::of(&group, &version)?),
+            Route::OpenApiV3Of { group, version } => openapi::of(&group, &version),
             Route::Objects(_) | Route::Nowhere => Err(ApiError::no_such_path()),
         }
     }
@@ -173,7 +173,8 @@ impl Api {
         body: ApiBody,
         upgrade: Option<OnUpgrade>,
     ) -> Result<Answer, ApiError> {
-        let resource = catalogue::find(&path.group, &path.version, &path.resource).ok_or_else(ApiError::no_such_path)?;
+        let resource =
+            catalogue::find(&path.group, &path.version, &path.resource).ok_or_else(ApiError::no_such_path)?;
         let raw_query = parts.uri.query().unwrap_or_default().to_owned();
         let query = Query::parse(&raw_query);
         let review = matches!(resource.backing, Backing::AccessReview | Backing::RulesReview | Backing::SelfReview);

@@ -25,8 +25,17 @@ use crate::sandbox::{
 /// Kinds whose objects an update creates where there are none (`AllowCreateOnUpdate` of their strategies).
 const CREATED_BY_UPDATE: [&str; 4] = ["endpoints", "events", "leases", "services"];
 
+/// What every answer about Endpoints says (k/staging/src/k8s.io/api/core/v1, lifecycle of `Endpoints`).
+const ENDPOINTS_ARE_OLD: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+
 /// Answers a request about objects, without a subresource.
 pub(super) fn answer(call: &Call<'_>) -> Result<Answer, ApiError> {
+    let answer = by_verb(call)?;
+    let old = call.resource.group.is_empty() && call.resource.plural == "endpoints";
+    Ok(if old { with_warnings(answer, &[ENDPOINTS_ARE_OLD.to_owned()]) } else { answer })
+}
+
+fn by_verb(call: &Call<'_>) -> Result<Answer, ApiError> {
     let one = !call.path.name.is_empty();
     match call.method {
         Method::GET | Method::HEAD if one && call.query.flag("watch") => watch_objects(call),
@@ -134,11 +143,7 @@ fn check_name(value: &Value, name: &str) -> Result<(), ApiError> {
 }
 
 /// Reads the body as an object of a kind, and tells what it has that the kind has not.
-fn read_object(
-    call: &Call<'_>,
-    kind: &Kind,
-    validation: FieldValidation,
-) -> Result<(Value, Vec<String>), ApiError> {
+fn read_object(call: &Call<'_>, kind: &Kind, validation: FieldValidation) -> Result<(Value, Vec<String>), ApiError> {
     let value = body::object(&call.headers, &call.body)?;
     let value = match call.resource.backing {
         Backing::EventsView => events_view::to_core(value),

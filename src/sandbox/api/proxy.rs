@@ -72,17 +72,22 @@ fn target(text: &str) -> Result<Target<'_>, ApiError> {
 fn pod_address(call: &Call<'_>, target: &Target<'_>) -> Result<SocketAddr, ApiError> {
     let pod = call.api.registry.get(&kinds::POD, &call.path.namespace, target.name)?;
     let value = pod.value();
-    let ports = || value["spec"]["containers"].as_array().into_iter().flatten().flat_map(|container| {
-        container["ports"].as_array().into_iter().flatten()
-    });
+    let ports = || {
+        value["spec"]["containers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|container| container["ports"].as_array().into_iter().flatten())
+    };
     let port = match target.port {
         // The first port that a container states, or the usual one.
         "" => ports().find_map(|port| port["containerPort"].as_u64()).unwrap_or(80),
         text => match text.parse() {
             Ok(number) => number,
-            Err(_) => ports().find(|port| port["name"] == text).and_then(|port| port["containerPort"].as_u64()).ok_or_else(
-                || ApiError::bad_request(format!("pod {:?} has no port named {text:?}", pod.name)),
-            )?,
+            Err(_) => ports()
+                .find(|port| port["name"] == text)
+                .and_then(|port| port["containerPort"].as_u64())
+                .ok_or_else(|| ApiError::bad_request(format!("pod {:?} has no port named {text:?}", pod.name)))?,
         },
     };
     let address = address_of(call, &pod).ok_or_else(|| ApiError::bad_request("address not allowed"))?;

@@ -3,13 +3,7 @@
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{
-    answer::Answer,
-    body,
-    call::Call,
-    catalogue::Backing,
-    rights::Deed,
-};
+use super::{answer::Answer, body, call::Call, catalogue::Backing, rights::Deed};
 use crate::sandbox::{
     error::{ApiError, FieldError},
     store::text_at,

@@ -103,8 +103,11 @@ impl Rights {
 
 fn forbidden(caller: &Caller, deed: &Deed<'_>) -> ApiError {
     let Deed { verb, group, resource, namespace, name, .. } = deed;
-    let scope =
-        if namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace {namespace:?}") };
+    let scope = if namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {namespace:?}")
+    };
     let why = format!(
         "User {:?} cannot {verb} resource {:?} in API group {group:?} {scope}",
         caller.name,
@@ -127,13 +130,9 @@ mod tests {
 
     #[test]
     fn a_right_that_is_taken_away_is_missed_in_upstreams_words() {
-        let rights = Rights::new(vec![Denied {
-            verb: "list".to_owned(),
-            resource: "pods".to_owned(),
-            ..Denied::default()
-        }]);
-        let deed =
-            Deed { verb: "list", group: "", resource: "pods", subresource: "", namespace: "shop", name: "" };
+        let rights =
+            Rights::new(vec![Denied { verb: "list".to_owned(), resource: "pods".to_owned(), ..Denied::default() }]);
+        let deed = Deed { verb: "list", group: "", resource: "pods", subresource: "", namespace: "shop", name: "" };
         let error = rights.check(&Caller::admin(), &deed).unwrap_err();
         assert_eq!((error.code, error.reason), (403, "Forbidden"));
         assert_eq!(

@@ -174,7 +174,10 @@ mod tests {
             ("/api/v1/namespaces/shop", path("", "", "namespaces", "shop", "", "")),
             ("/api/v1/namespaces/shop/finalize", path("", "", "namespaces", "shop", "finalize", "")),
             ("/api/v1/namespaces/shop/pods/", path("", "shop", "pods", "", "", "")),
-            ("/apis/apps/v1/namespaces/shop/deployments/web/scale", path("apps", "shop", "deployments", "web", "scale", "")),
+            (
+                "/apis/apps/v1/namespaces/shop/deployments/web/scale",
+                path("apps", "shop", "deployments", "web", "scale", ""),
+            ),
             ("/api/v1/namespaces/shop/pods/web:8080/proxy/a/b", path("", "shop", "pods", "web:8080", "proxy", "/a/b")),
             ("/api/v1/namespaces/shop/pods/web/proxy/", path("", "shop", "pods", "web", "proxy", "/")),
             ("/api/v1/namespaces/shop/pods/web/proxy/a/", path("", "shop", "pods", "web", "proxy", "/a/")),

@@ -13,7 +13,7 @@ use std::{
 use hyper::{
     Request, Response,
     body::Incoming,
-    header::{AUTHORIZATION, WWW_AUTHENTICATE, HeaderValue},
+    header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
     server::conn::http1,
     service::service_fn,
 };
@@ -266,5 +266,27 @@ impl AsyncWrite for Impatient {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_cut() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut server = Impatient::new(listener.accept().await.unwrap().0);
+        let piece = vec![0; 1024 * 1024];
+        // Until nothing fits any more into what the system keeps for the client.
+        let full = async { while server.write_all(&piece).await.is_ok() {} };
+        assert!(tokio::time::timeout(Duration::from_millis(500), full).await.is_err());
+        tokio::time::pause();
+        let error = server.write_all(&piece).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(client);
     }
 }

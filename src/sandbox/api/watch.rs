@@ -24,8 +24,7 @@ use super::{
 };
 use crate::sandbox::{
     error::{ApiError, FieldError},
-    kinds,
-    names,
+    kinds, names,
     store::{Change, Fallen, Object, Op, Store, Watcher},
 };
 

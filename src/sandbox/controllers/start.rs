@@ -54,6 +54,6 @@ pub fn all(registry: &Arc<Registry>, sources: &Sources) -> Vec<Arc<dyn Controlle
         Arc::new(NodeLifecycle::new(own(), sources.node_grace)),
         Arc::new(TaintEviction::new(own())),
         Arc::new(PodGc::new(own())),
-        Arc::new(Autoscalers::new(own(), Arc::clone(&sources.metrics), autoscaler::SYNC_PERIOD)),
+        Arc::new(Autoscalers::new(own(), Arc::clone(&sources.metrics), autoscaler::PERIOD)),
     ]
 }

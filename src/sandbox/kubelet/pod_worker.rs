@@ -414,7 +414,7 @@ impl Worker {
             return;
         }
         let metadata = &self.seen.pod.metadata;
-        let known = self.seen.pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let known = status::foreign(self.seen.pod.status.as_ref());
         let facts: Vec<Facts> = self.slots.iter().map(|slot| slot.facts.clone()).collect();
         let told = (facts, self.own.clone(), metadata.generation, known);
         if self.told.as_ref() == Some(&told) {

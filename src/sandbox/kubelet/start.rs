@@ -324,12 +324,12 @@ impl Worker {
             let declared = slot.container.ports.iter().flatten().map(|port| port.container_port).next();
             let probes =
                 [&slot.container.readiness_probe, &slot.container.liveness_probe, &slot.container.startup_probe];
-            let probed = probes.into_iter().flatten().find_map(|probe| {
+            let asked_at = probes.into_iter().flatten().find_map(|probe| {
                 let http = probe.http_get.as_ref().map(|action| &action.port);
                 let port = http.or_else(|| probe.tcp_socket.as_ref().map(|action| &action.port))?;
                 super::http_get::resolve_port(port, &slot.container).ok()
             });
-            declared.and_then(|port| u16::try_from(port).ok()).or(probed)
+            declared.and_then(|port| u16::try_from(port).ok()).or(asked_at)
         };
         of(&self.slots[index]).unwrap_or_else(|| {
             let others = self.slots[..index]

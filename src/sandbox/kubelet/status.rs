@@ -11,6 +11,13 @@ use super::facts::{Facts, Role, State};
 /// Conditions that the kubelet writes; others are left as they are.
 const OWN: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
 
+/// The conditions that others have written.
+#[must_use]
+pub fn foreign(status: Option<&PodStatus>) -> Vec<PodCondition> {
+    let all = status.iter().flat_map(|status| status.conditions.iter().flatten());
+    all.filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned().collect()
+}
+
 /// What is known about a pod besides its containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodFacts {
@@ -103,8 +110,7 @@ pub fn pod_status(
         Some((reason, message)) if phase == "Failed" => (Some(reason.clone()), Some(message.clone())),
         _ => (None, None),
     };
-    let mut conditions: Vec<PodCondition> = before.conditions.clone().unwrap_or_default();
-    conditions.retain(|condition| !OWN.contains(&condition.type_.as_str()));
+    let mut conditions = foreign(Some(before));
     let gates = unmet_gates(pod, &conditions);
     for mut condition in own_conditions(facts, own, phase, gates) {
         let old = before.conditions.iter().flatten().find(|old| old.type_ == condition.type_);

@@ -180,12 +180,8 @@ impl Queue {
 
     /// Something has changed: the pods for which it might help have their turn again.
     pub(super) fn changed(&mut self, helps: impl Fn(&Waiting) -> bool) {
-        let helped: Vec<Key> = self
-            .unschedulable
-            .iter()
-            .filter(|key| self.pods.get(*key).is_some_and(&helps))
-            .cloned()
-            .collect();
+        let helped: Vec<Key> =
+            self.unschedulable.iter().filter(|key| self.pods.get(*key).is_some_and(&helps)).cloned().collect();
         for key in helped {
             self.activate(&key);
         }

@@ -69,9 +69,8 @@ async fn an_integer_minimum_counts_the_pods_that_are_there(ctx: Ctx) {
     ctx.create("pods", pod("loose", &json!({}))).await;
     ctx.ready_pods("loose", 1, 60).await;
     ctx.create("poddisruptionbudgets", budget("loose", "loose", &json!({"minAvailable": 0}))).await;
-    let found = ctx
-        .until_is("poddisruptionbudgets", "loose", 30, |budget| budget["status"]["currentHealthy"] == 1)
-        .await;
+    let found =
+        ctx.until_is("poddisruptionbudgets", "loose", 30, |budget| budget["status"]["currentHealthy"] == 1).await;
     same(found["status"]["expectedPods"].as_i64(), Some(1));
     same(found["status"]["disruptionsAllowed"].as_i64(), Some(1));
 }
@@ -94,9 +93,8 @@ async fn a_budget_over_pods_without_a_controller_cannot_use_a_percentage(ctx: Ct
 
 async fn a_budget_without_pods_allows_nothing(ctx: Ctx) {
     ctx.create("poddisruptionbudgets", budget("none", "none", &json!({"minAvailable": 0}))).await;
-    let found = ctx
-        .until_is("poddisruptionbudgets", "none", 30, |budget| budget["status"]["observedGeneration"] == 1)
-        .await;
+    let found =
+        ctx.until_is("poddisruptionbudgets", "none", 30, |budget| budget["status"]["observedGeneration"] == 1).await;
     same(found["status"]["disruptionsAllowed"].as_i64(), Some(0));
     same(found["status"]["expectedPods"].as_i64(), Some(0));
 }

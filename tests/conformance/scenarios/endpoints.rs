@@ -60,7 +60,8 @@ async fn a_ready_pod_is_a_ready_and_serving_endpoint(ctx: Ctx) {
     same(endpoint["nodeName"].as_str(), pod["spec"]["nodeName"].as_str());
     same(endpoint["targetRef"]["name"].as_str(), Some("one"));
     let slices = ctx.list("endpointslices", "").await;
-    let slice = slices.iter().find(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == "shop").unwrap();
+    let slice =
+        slices.iter().find(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == "shop").unwrap();
     same(slice["addressType"].as_str(), Some("IPv4"));
     same(slice["ports"][0]["port"].as_i64(), Some(8080));
     same(

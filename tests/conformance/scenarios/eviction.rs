@@ -61,10 +61,7 @@ async fn eviction_against_a_closed_budget_is_429_with_its_cause(ctx: Ctx) {
     let pods = three_with_budget(&ctx, json!({"minAvailable": 3}), 0).await;
     let status = ctx.evict(&name(&pods[0])).await.refused(429);
     same(status["reason"].as_str(), Some("TooManyRequests"));
-    same(
-        status["message"].as_str(),
-        Some("Cannot evict pod as it would violate the pod's disruption budget."),
-    );
+    same(status["message"].as_str(), Some("Cannot evict pod as it would violate the pod's disruption budget."));
     let cause = &status["details"]["causes"][0];
     same(cause["reason"].as_str(), Some("DisruptionBudget"));
     same(cause["message"].as_str(), Some("The disruption budget shop needs 3 healthy pods and has 3 currently"));
@@ -86,9 +83,7 @@ async fn eviction_under_two_budgets_is_500(ctx: Ctx) {
     let status = ctx.evict(&name(&pods[0])).await.refused(500);
     same(
         status["message"].as_str(),
-        Some(
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-        ),
+        Some("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."),
     );
 }
 
@@ -100,7 +95,8 @@ async fn eviction_of_a_missing_pod_is_404(ctx: Ctx) {
 
 async fn eviction_under_another_name_is_400(ctx: Ctx) {
     ctx.create("pods", pod("one", &json!({}))).await;
-    let body = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "other", "namespace": ctx.ns}});
+    let body =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "other", "namespace": ctx.ns}});
     let path = format!("{}/one/eviction", ctx.path("pods"));
     ctx.send("POST", &path, Some(("application/json", &body))).await.refused(400);
     assert!(ctx.get("pods", "one").await.unwrap()["metadata"]["deletionTimestamp"].is_null());

@@ -30,17 +30,17 @@ async fn a_cordoned_node_is_tainted_and_gets_no_pods(ctx: Ctx) {
     ctx.merge("nodes", &node, json!({"spec": {"unschedulable": true}})).await.ok();
     let tainted = |node: &serde_json::Value| {
         let taints = node["spec"]["taints"].as_array();
-        taints.into_iter().flatten().any(|taint| {
-            taint["key"] == "node.kubernetes.io/unschedulable" && taint["effect"] == "NoSchedule"
-        })
+        taints
+            .into_iter()
+            .flatten()
+            .any(|taint| taint["key"] == "node.kubernetes.io/unschedulable" && taint["effect"] == "NoSchedule")
     };
     ctx.until_is("nodes", &node, 20, tainted).await;
     // Running pods stay, and new ones go elsewhere.
     assert!(ctx.get("pods", &name(&before[0])).await.is_some());
     ctx.create("pods", pod("late", &json!({"nodeSelector": {"kubernetes.io/hostname": node}}))).await;
-    let late = ctx
-        .until_is("pods", "late", 30, |pod| condition(pod, "PodScheduled")["reason"] == "Unschedulable")
-        .await;
+    let late =
+        ctx.until_is("pods", "late", 30, |pod| condition(pod, "PodScheduled")["reason"] == "Unschedulable").await;
     let message = condition(&late, "PodScheduled")["message"].as_str().unwrap_or_default();
     assert!(message.contains("node(s) were unschedulable"), "{message}");
     ctx.merge("nodes", &node, json!({"spec": {"unschedulable": null}})).await.ok();

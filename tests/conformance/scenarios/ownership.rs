@@ -55,7 +55,9 @@ async fn orphans_stay_without_their_owner(ctx: Ctx) {
     ctx.delete("deployments", "shop", json!({"propagationPolicy": "Orphan"})).await.ok();
     ctx.until_gone("deployments", "shop", 30).await;
     let left = ctx
-        .until_is("replicasets", &set, 30, |set| set["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty))
+        .until_is("replicasets", &set, 30, |set| {
+            set["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty)
+        })
         .await;
     assert!(left["metadata"]["deletionTimestamp"].is_null());
     assert!(ctx.get("pods", &pod).await.unwrap()["metadata"]["deletionTimestamp"].is_null());

@@ -99,9 +99,7 @@ async fn a_pod_whose_label_is_changed_is_released_and_replaced(ctx: Ctx) {
     let other = left(&ctx, 1).await;
     assert!(other[0] != first);
     let loose = ctx
-        .until_is("pods", &first, 20, |pod| {
-            pod["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty)
-        })
+        .until_is("pods", &first, 20, |pod| pod["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty))
         .await;
     assert!(loose["metadata"]["deletionTimestamp"].is_null());
 }

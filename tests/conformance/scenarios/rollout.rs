@@ -136,7 +136,8 @@ fn revision(object: &Value) -> String {
 async fn a_deadline_that_passes_is_told_and_nothing_is_rolled_back(ctx: Ctx) {
     ctx.create("deployments", deployment("shop", 2, &json!({"progressDeadlineSeconds": 3}))).await;
     ctx.until_is("deployments", "shop", 60, complete).await;
-    let image = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evenkeel/nowhere:1"}]);
+    let image =
+        json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evenkeel/nowhere:1"}]);
     ctx.patch("deployments", "shop", "application/json-patch+json", image).await.ok();
     let found = ctx
         .until_is("deployments", "shop", 60, |found| {
@@ -165,7 +166,8 @@ async fn old_replica_sets_beyond_the_limit_go(ctx: Ctx) {
 }
 
 async fn neither_surge_nor_unavailable_is_refused(ctx: Ctx) {
-    let strategy = json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}});
+    let strategy =
+        json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}});
     let status = ctx.post("deployments", &deployment("shop", 1, &strategy)).await.refused(422);
     let cause = &status["details"]["causes"][0];
     same(cause["field"].as_str(), Some("spec.strategy.rollingUpdate.maxUnavailable"));
@@ -190,8 +192,7 @@ async fn a_pod_is_available_after_its_minimum_of_ready_seconds(ctx: Ctx) {
     same(ready["status"]["availableReplicas"].as_i64().unwrap_or(0), 0);
     ctx.until_is("deployments", "shop", 30, |found| found["status"]["availableReplicas"] == 1).await;
     let pod = &ctx.ready_pods("shop", 1, 5).await[0];
-    let since: jiff::Timestamp =
-        condition(pod, "Ready")["lastTransitionTime"].as_str().unwrap().parse().unwrap();
+    let since: jiff::Timestamp = condition(pod, "Ready")["lastTransitionTime"].as_str().unwrap().parse().unwrap();
     let age = jiff::Timestamp::now().duration_since(since).as_secs_f64();
     assert!(age >= 4.0, "available {age} s after it was ready");
 }

@@ -48,9 +48,7 @@ fn nodes_of(pods: &[Value]) -> Vec<String> {
 }
 
 async fn unschedulable(ctx: &Ctx, name: &str) -> String {
-    let found = ctx
-        .until_is("pods", name, 30, |pod| condition(pod, "PodScheduled")["reason"] == "Unschedulable")
-        .await;
+    let found = ctx.until_is("pods", name, 30, |pod| condition(pod, "PodScheduled")["reason"] == "Unschedulable").await;
     condition(&found, "PodScheduled")["message"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -140,9 +138,8 @@ async fn a_pod_that_names_its_node_is_not_scheduled(ctx: Ctx) {
 
 async fn a_gated_pod_waits(ctx: Ctx) {
     ctx.create("pods", pod("one", &json!({"schedulingGates": [{"name": "example.com/wait"}]}))).await;
-    let held = ctx
-        .until_is("pods", "one", 30, |pod| condition(pod, "PodScheduled")["reason"] == "SchedulingGated")
-        .await;
+    let held =
+        ctx.until_is("pods", "one", 30, |pod| condition(pod, "PodScheduled")["reason"] == "SchedulingGated").await;
     assert!(held["spec"]["nodeName"].is_null());
     ctx.merge("pods", "one", json!({"spec": {"schedulingGates": []}})).await.ok();
     ctx.ready_pods("one", 1, 60).await;

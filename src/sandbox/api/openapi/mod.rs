@@ -1,10 +1,24 @@
-//! OpenAPI documents: as much as kubectl asks for. `apply` looks in v3 for whether PATCH takes `fieldValidation`, and
-//! then leaves strategic merges to the types it has itself
+//! OpenAPI documents: what kubectl asks for. `explain` shows the fields of the served kinds; their schemas are found out
+//! from the types themselves ([`probe`]). `apply` looks for whether PATCH takes `fieldValidation`, and then leaves
+//! strategic merges to the types that it has itself
 //! (kubectl/pkg/cmd/apply/patcher.go, cli-runtime/pkg/resource/query_param_verifier_v3.go, v0.34.4).
 
+mod probe;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, header::ACCEPT};
+use k8s_openapi::api::{
+    apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, coordination::v1 as coordination,
+    core::v1 as core, discovery::v1 as discovery_v1, events::v1 as events, policy::v1 as policy,
+};
 use serde_json::{Map, Value, json};
 
+use self::probe::Schemas;
 use super::{
     answer::{self, Answer},
     catalogue::{self, Backing, Resource, api_version},
@@ -54,19 +68,37 @@ pub(super) fn index() -> Value {
     json!({"paths": paths})
 }
 
+/// The documents that have been asked for, by group and version: they never change.
+static MADE: Mutex<BTreeMap<(String, String), Bytes>> = Mutex::new(BTreeMap::new());
+
 /// `/openapi/v3/apis/GROUP/VERSION`.
 ///
 /// # Errors
 /// 404 for a group or version that isn't served.
-pub(super) fn of(group: &str, version: &str) -> Result<Value, ApiError> {
-    let (mut paths, mut schemas) = (Map::new(), Map::new());
+pub(super) fn of(group: &str, version: &str) -> Result<Answer, ApiError> {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = (group.to_owned(), version.to_owned());
+    let document = match made.get(&place) {
+        Some(document) => document.clone(),
+        None => {
+            let document = Bytes::from(document(group, version)?.to_string());
+            made.insert(place, document.clone());
+            document
+        }
+    };
+    Ok(answer::bytes(StatusCode::OK, answer::JSON, document))
+}
+
+fn document(group: &str, version: &str) -> Result<Value, ApiError> {
+    let mut paths = Map::new();
+    let mut schemas = Schemas::new();
     for resource in catalogue::of(group, version) {
         let base = base_of(resource);
         paths.insert(base.clone(), collection(resource));
         if matches!(resource.backing, Backing::Stored(_) | Backing::EventsView) {
             paths.insert(format!("{base}/{{name}}"), object(resource));
         }
-        schemas.insert(schema_name(resource), schema(resource));
+        schemas = with_schema(resource, schemas);
     }
     if paths.is_empty() {
         return Err(ApiError::no_such_path());
@@ -127,15 +159,53 @@ fn object(resource: &Resource) -> Value {
     })
 }
 
-/// The name of a schema, after upstream's Go packages.
-fn schema_name(resource: &Resource) -> String {
-    let group = resource.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
-    format!("io.k8s.api.{group}.{}.{}", resource.version, resource.kind)
+/// Adds the schemas of a resource's objects.
+fn with_schema(resource: &Resource, schemas: Schemas) -> Schemas {
+    let api_version = resource.api_version();
+    let texts = [("apiVersion", api_version.as_str()), ("kind", resource.kind)];
+    let mut schemas = match (resource.group, resource.kind) {
+        ("", "ConfigMap") => probe::schemas::<core::ConfigMap>(&texts, schemas),
+        ("", "Endpoints") => probe::schemas::<core::Endpoints>(&texts, schemas),
+        ("", "Event") => probe::schemas::<core::Event>(&texts, schemas),
+        ("", "Namespace") => probe::schemas::<core::Namespace>(&texts, schemas),
+        ("", "Node") => probe::schemas::<core::Node>(&texts, schemas),
+        ("", "PersistentVolumeClaim") => probe::schemas::<core::PersistentVolumeClaim>(&texts, schemas),
+        ("", "Pod") => probe::schemas::<core::Pod>(&texts, schemas),
+        ("", "Secret") => probe::schemas::<core::Secret>(&texts, schemas),
+        ("", "ServiceAccount") => probe::schemas::<core::ServiceAccount>(&texts, schemas),
+        ("", "Service") => probe::schemas::<core::Service>(&texts, schemas),
+        ("apps", "ControllerRevision") => probe::schemas::<apps::ControllerRevision>(&texts, schemas),
+        ("apps", "DaemonSet") => probe::schemas::<apps::DaemonSet>(&texts, schemas),
+        ("apps", "Deployment") => probe::schemas::<apps::Deployment>(&texts, schemas),
+        ("apps", "ReplicaSet") => probe::schemas::<apps::ReplicaSet>(&texts, schemas),
+        ("apps", "StatefulSet") => probe::schemas::<apps::StatefulSet>(&texts, schemas),
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            probe::schemas::<autoscaling::HorizontalPodAutoscaler>(&texts, schemas)
+        }
+        ("batch", "Job") => probe::schemas::<batch::Job>(&texts, schemas),
+        ("coordination.k8s.io", "Lease") => probe::schemas::<coordination::Lease>(&texts, schemas),
+        ("discovery.k8s.io", "EndpointSlice") => probe::schemas::<discovery_v1::EndpointSlice>(&texts, schemas),
+        ("events.k8s.io", "Event") => probe::schemas::<events::Event>(&texts, schemas),
+        ("policy", "PodDisruptionBudget") => probe::schemas::<policy::PodDisruptionBudget>(&texts, schemas),
+        _ => schemas,
+    };
+    let schema = schemas.entry(resource.kind.to_owned()).or_insert_with(|| json!({"type": "object"}));
+    schema["x-kubernetes-group-version-kind"] = json!([gvk(resource)]);
+    schemas
 }
 
-fn schema(resource: &Resource) -> Value {
-    json!({
-        "type": "object",
-        "x-kubernetes-group-version-kind": [gvk(resource)],
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stored_kind_has_its_fields_in_a_document() {
+        for resource in catalogue::all().iter().filter(|resource| resource.stored().is_some()) {
+            let document = document(resource.group, resource.version).unwrap();
+            let schema = &document["components"]["schemas"][resource.kind];
+            assert_eq!(schema["properties"]["kind"], json!({"type": "string"}), "{}", resource.kind);
+            assert_eq!(schema["properties"]["metadata"], probe::reference("ObjectMeta"), "{}", resource.kind);
+            assert_eq!(schema["x-kubernetes-group-version-kind"], json!([gvk(resource)]));
+        }
+    }
 }

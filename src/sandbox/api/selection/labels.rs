@@ -50,9 +50,11 @@ impl LabelSelector {
             if requirements.len() >= REQUIREMENTS_MAX {
                 return Err(ApiError::bad_request("unable to parse requirement: too many requirements"));
             }
-            requirements.push(parser.requirement().map_err(|why| {
-                ApiError::bad_request(format!("unable to parse requirement: {why}"))
-            })?);
+            requirements.push(
+                parser
+                    .requirement()
+                    .map_err(|why| ApiError::bad_request(format!("unable to parse requirement: {why}")))?,
+            );
             match parser.next() {
                 None => return Ok(Self(requirements)),
                 Some(Token::Mark(",")) => {}
@@ -280,7 +282,9 @@ mod tests {
 
     #[test]
     fn what_is_no_selector_is_refused() {
-        for text in [",", "app=(", "a b", "app in shop", "app in (", "=x", "!", "app=shop,,", "-a", "a>b", "a/b/c", "a=-"] {
+        for text in
+            [",", "app=(", "a b", "app in shop", "app in (", "=x", "!", "app=shop,,", "-a", "a>b", "a/b/c", "a=-"]
+        {
             assert_eq!(LabelSelector::parse(text).map_err(|error| error.code), Err(400), "{text}");
         }
     }

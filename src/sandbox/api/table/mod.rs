@@ -89,8 +89,7 @@ pub(super) fn of(
 ) -> Value {
     let printer = printer(resource);
     let rows: Vec<Value> = objects.iter().map(|object| row(printer, object, version, include)).collect();
-    let columns: Vec<Value> =
-        if columns { printer.columns.iter().map(definition).collect() } else { Vec::new() };
+    let columns: Vec<Value> = if columns { printer.columns.iter().map(definition).collect() } else { Vec::new() };
     json!({
         "kind": "Table",
         "apiVersion": format!("meta.k8s.io/{version}"),

@@ -120,7 +120,8 @@ mod tests {
         let cells = (ENDPOINT_SLICES.cells)(&slice);
         assert_eq!(cells[2..4], [json!("8080"), json!("10.0.0.1,10.0.0.2,10.0.0.3 + 2 more...")]);
         assert_eq!((ENDPOINT_SLICES.cells)(&json!({}))[3], "<unset>");
-        let endpoints = json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}, {"port": 81}]}]});
+        let endpoints =
+            json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}, {"port": 81}]}]});
         assert_eq!((ENDPOINTS.cells)(&endpoints)[1], "10.0.0.1:80,10.0.0.1:81");
     }
 }

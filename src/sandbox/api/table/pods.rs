@@ -74,12 +74,8 @@ fn look(pod: &Value) -> Seen {
     if condition(pod, "PodScheduled").is_some_and(|one| one["reason"] == "SchedulingGated") {
         "SchedulingGated".clone_into(&mut reason);
     }
-    let mut seen = Seen {
-        ready: 0,
-        total: items(&spec["containers"]).count() + sidecars,
-        reason,
-        restarts: Restarts::default(),
-    };
+    let mut seen =
+        Seen { ready: 0, total: items(&spec["containers"]).count() + sidecars, reason, restarts: Restarts::default() };
     let (initializing, of_sidecars) = look_at_init(pod, &mut seen);
     if !initializing || condition(pod, "Initialized").is_some_and(|one| one["status"] == "True") {
         seen.restarts = of_sidecars;
@@ -92,8 +88,7 @@ fn look(pod: &Value) -> Seen {
 /// have been restarted.
 fn look_at_init(pod: &Value, seen: &mut Seen) -> (bool, Restarts) {
     let init = &pod["spec"]["initContainers"];
-    let is_sidecar =
-        |name: &Value| items(init).any(|one| one["name"] == *name && one["restartPolicy"] == "Always");
+    let is_sidecar = |name: &Value| items(init).any(|one| one["name"] == *name && one["restartPolicy"] == "Always");
     let mut of_sidecars = Restarts::default();
     for (at, status) in items(&pod["status"]["initContainerStatuses"]).enumerate() {
         let sidecar = is_sidecar(&status["name"]);
@@ -229,10 +224,19 @@ mod tests {
                 false,
                 ("0/1", "Init:Error", "0"),
             ),
-            (&one, json!({"phase": "Succeeded", "containerStatuses": [ended(0, "Completed")]}), true, ("0/1", "Completed", "0")),
+            (
+                &one,
+                json!({"phase": "Succeeded", "containerStatuses": [ended(0, "Completed")]}),
+                true,
+                ("0/1", "Completed", "0"),
+            ),
         ];
         for (spec, status, deleted, (ready, word, restarts)) in table {
-            assert_eq!(shown(spec, &status, deleted), (ready.to_owned(), word.to_owned(), restarts.to_owned()), "{status}");
+            assert_eq!(
+                shown(spec, &status, deleted),
+                (ready.to_owned(), word.to_owned(), restarts.to_owned()),
+                "{status}"
+            );
         }
     }
 

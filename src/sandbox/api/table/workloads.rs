@@ -105,11 +105,14 @@ pub(super) static CONTROLLER_REVISIONS: Printer = Printer {
     columns: &[NAME, ("Controller", Text, false), ("Revision", Number, false), AGE],
     cells: |object| {
         let owner = items(&object["metadata"]["ownerReferences"]).find(|owner| owner["controller"] == true);
-        let owner = owner.map_or_else(|| "<none>".to_owned(), |owner| {
-            let group = text(&owner["apiVersion"]).split_once('/').map_or("", |(group, _)| group);
-            let dot = if group.is_empty() { "" } else { "." };
-            format!("{}{dot}{group}/{}", text(&owner["kind"]).to_lowercase(), text(&owner["name"]))
-        });
+        let owner = owner.map_or_else(
+            || "<none>".to_owned(),
+            |owner| {
+                let group = text(&owner["apiVersion"]).split_once('/').map_or("", |(group, _)| group);
+                let dot = if group.is_empty() { "" } else { "." };
+                format!("{}{dot}{group}/{}", text(&owner["kind"]).to_lowercase(), text(&owner["name"]))
+            },
+        );
         vec![name(object), json!(owner), json!(number(&object["revision"])), age(object)]
     },
 };
@@ -261,8 +264,10 @@ mod tests {
 
     #[test]
     fn an_autoscalers_targets_are_told_with_what_is() {
-        let metric = |name: &str| json!({"type": "Resource", "resource": {"name": name,
-            "target": {"type": "Utilization", "averageUtilization": 50}}});
+        let metric = |name: &str| {
+            json!({"type": "Resource", "resource": {"name": name,
+            "target": {"type": "Utilization", "averageUtilization": 50}}})
+        };
         let mut autoscaler = json!({"spec": {"metrics": [metric("cpu")]}});
         assert_eq!(targets(&autoscaler), "cpu: <unknown>/50%");
         autoscaler["status"] = json!({"currentMetrics": [{"resource": {"current": {"averageUtilization": 7}}}]});

@@ -17,7 +17,10 @@ async fn resources_are_told_with_their_parts() {
     assert_eq!(deployments["shortNames"], json!(["deploy"]));
     assert_eq!(deployments["categories"], json!(["all"]));
     let scale = entry(&list["resources"], "deployments/scale");
-    assert_eq!((&scale["group"], &scale["version"], &scale["kind"]), (&json!("autoscaling"), &json!("v1"), &json!("Scale")));
+    assert_eq!(
+        (&scale["group"], &scale["version"], &scale["kind"]),
+        (&json!("autoscaling"), &json!("v1"), &json!("Scale"))
+    );
     let core = rig.get("/api/v1").await.json();
     let eviction = entry(&core["resources"], "pods/eviction");
     assert_eq!((&eviction["group"], &eviction["version"]), (&json!("policy"), &json!("v1")));

@@ -110,7 +110,8 @@ async fn deleting_a_collection_takes_what_is_selected() {
 #[tokio::test]
 async fn a_pod_in_its_grace_is_the_answer_to_its_deletion() {
     let rig = Rig::new();
-    let pod = json!({"metadata": {"name": "web"}, "spec": {"nodeName": "a", "containers": [{"name": "app", "image": "x"}]}});
+    let pod =
+        json!({"metadata": {"name": "web"}, "spec": {"nodeName": "a", "containers": [{"name": "app", "image": "x"}]}});
     rig.store(&kinds::POD, "shop", pod);
     let path = "/api/v1/namespaces/shop/pods/web";
     let answer = rig.call("DELETE", &format!("{path}?gracePeriodSeconds=7"), &Value::Null).await;
@@ -175,7 +176,10 @@ async fn a_table_has_a_row_for_each_object() {
     assert_eq!(whole["rows"][0]["object"]["kind"], "ConfigMap");
     let accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let list = rig.get_as(MAPS, accept).await.json();
-    assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata")));
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["kind"]),
+        (&json!("PartialObjectMetadataList"), &json!("PartialObjectMetadata"))
+    );
 }
 
 #[tokio::test]
@@ -185,7 +189,8 @@ async fn rights_that_are_taken_away_are_missed() {
     let refused = rig.get("/api/v1/namespaces/shop/pods").await;
     assert_eq!((refused.status, &refused.json()["reason"]), (403, &json!("Forbidden")));
     assert_eq!(rig.get("/api/v1/nodes").await.status, 200);
-    let review = |verb: &str| json!({"spec": {"resourceAttributes": {"verb": verb, "resource": "pods", "namespace": "shop"}}});
+    let review =
+        |verb: &str| json!({"spec": {"resourceAttributes": {"verb": verb, "resource": "pods", "namespace": "shop"}}});
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let answer = rig.call("POST", path, &review("list")).await;
     assert_eq!((answer.status, &answer.json()["status"]["allowed"]), (201, &json!(false)));
@@ -206,7 +211,10 @@ async fn events_are_seen_in_both_groups() {
     let core = rig.get("/api/v1/namespaces/shop/events?fieldSelector=involvedObject.name%3Dweb").await.json();
     assert_eq!(core["items"][0]["message"], "Started");
     let list = rig.get(&format!("{path}?fieldSelector=regarding.name%3Dweb")).await.json();
-    assert_eq!((&list["items"][0]["apiVersion"], &list["items"][0]["note"]), (&json!("events.k8s.io/v1"), &json!("Started")));
+    assert_eq!(
+        (&list["items"][0]["apiVersion"], &list["items"][0]["note"]),
+        (&json!("events.k8s.io/v1"), &json!("Started"))
+    );
 }
 
 #[tokio::test]
@@ -223,4 +231,66 @@ async fn a_kube_client_works_in_process() {
     assert!(matches!(again, kube::Error::Api(status) if status.code == 409));
     maps.delete("web", &DeleteParams::default()).await.unwrap();
     assert!(maps.get_opt("web").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn fields_that_a_kind_has_not_are_warned_of_or_refused() {
+    let rig = Rig::new();
+    let mut map = map("web");
+    map["dota"] = json!({"a": "1"});
+    let warned = rig.call("POST", MAPS, &map).await;
+    assert_eq!((warned.status, warned.header("warning")), (201, "299 - \"unknown field \\\"dota\\\"\""));
+    let refused = rig.call("POST", &format!("{MAPS}?fieldValidation=Strict"), &map).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(
+        refused.json()["message"],
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dota\""
+    );
+    let patch = json!({"$retainKeys": ["data"], "dota": {"b": "2"}}).to_string();
+    let path = format!("{MAPS}/web?fieldValidation=Strict");
+    let refused = rig.call_with("PATCH", &path, "application/strategic-merge-patch+json", patch).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert_eq!(rig.call("POST", &format!("{MAPS}?fieldValidation=Loose"), &map).await.status, 422);
+}
+
+#[tokio::test]
+async fn an_object_is_patched_in_four_ways() {
+    let rig = Rig::new();
+    rig.map("web", json!({"a": "1"}));
+    let path = format!("{MAPS}/web");
+    let label = |value: &str| json!({"metadata": {"labels": {"a": value}}}).to_string();
+    let json_patch = json!([{"op": "replace", "path": "/metadata/labels/a", "value": "2"}]).to_string();
+    let apply = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"labels": {"a": "5"}}}).to_string();
+    for (media_type, query, body, expected) in [
+        ("application/json-patch+json", "", json_patch, "2"),
+        ("application/merge-patch+json", "", label("3"), "3"),
+        ("application/strategic-merge-patch+json", "", label("4"), "4"),
+        ("application/apply-patch+yaml", "?fieldManager=me&force=true", apply.clone(), "5"),
+    ] {
+        let read = rig.call_with("PATCH", &format!("{path}{query}"), media_type, body).await;
+        assert_eq!((read.status, &read.json()["metadata"]["labels"]["a"]), (200, &json!(expected)), "{media_type}");
+    }
+    let made =
+        rig.call_with("PATCH", &format!("{MAPS}/new?fieldManager=me"), "application/apply-patch+yaml", apply).await;
+    assert_eq!(made.status, 201);
+    let nobody = rig.call_with("PATCH", &path, "application/apply-patch+yaml", label("6")).await;
+    assert_eq!(nobody.status, 422);
+    assert_eq!(rig.call("PATCH", &path, &json!({})).await.status, 415);
+}
+
+#[tokio::test]
+async fn a_scale_is_read_replaced_and_patched() {
+    let rig = Rig::new();
+    let deployment = json!({"metadata": {"name": "web"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "app", "image": "x"}]}}}});
+    rig.store(&kinds::DEPLOYMENT, "shop", deployment);
+    let path = "/apis/apps/v1/namespaces/shop/deployments/web/scale";
+    let mut scale = rig.get(path).await.json();
+    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(2)));
+    scale["spec"]["replicas"] = json!(3);
+    assert_eq!(rig.call("PUT", path, &scale).await.json()["spec"]["replicas"], 3);
+    let patch = json!({"spec": {"replicas": 4}}).to_string();
+    let patched = rig.call_with("PATCH", path, "application/merge-patch+json", patch).await;
+    assert_eq!((patched.status, &patched.json()["spec"]["replicas"]), (200, &json!(4)));
+    assert_eq!(rig.get("/apis/batch/v1/namespaces/shop/jobs/x/scale").await.status, 404);
 }

@@ -101,7 +101,8 @@ async fn a_log_comes_from_the_kubelet() {
 #[tokio::test]
 async fn without_a_kubelet_logs_are_refused() {
     let rig = Rig::new();
-    let pod = json!({"metadata": {"name": "web"}, "spec": {"nodeName": "a", "containers": [{"name": "app", "image": "x"}]}});
+    let pod =
+        json!({"metadata": {"name": "web"}, "spec": {"nodeName": "a", "containers": [{"name": "app", "image": "x"}]}});
     rig.store(&kinds::POD, "shop", pod);
     assert_eq!(rig.get("/api/v1/namespaces/shop/pods/web/log").await.status, 501);
 }
@@ -136,17 +137,21 @@ async fn proxied_requests_reach_the_pod() {
 #[tokio::test]
 async fn a_service_is_proxied_to_its_ready_endpoints() {
     let rig = rig();
-    rig.store(&kinds::SERVICE, "shop", json!({"metadata": {"name": "web"}, "spec": {"ports": [{"name": "http", "port": 80}]}}));
+    rig.store(
+        &kinds::SERVICE,
+        "shop",
+        json!({"metadata": {"name": "web"}, "spec": {"ports": [{"name": "http", "port": 80}]}}),
+    );
     let path = "/api/v1/namespaces/shop/services/web:http/proxy/x";
     assert_eq!(rig.get(path).await.json()["message"], "no endpoints available for service \"web:http\"");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let served = tokio::spawn(mirror(listener));
     let slice = json!({"metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4",
-        "ports": [{"name": "http", "port": port}], "endpoints": [
-            {"addresses": ["127.0.0.9"], "conditions": {"ready": false}},
-            {"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "namespace": "shop", "name": "web"}},
-        ]});
+    "ports": [{"name": "http", "port": port}], "endpoints": [
+        {"addresses": ["127.0.0.9"], "conditions": {"ready": false}},
+        {"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "namespace": "shop", "name": "web"}},
+    ]});
     rig.store(&kinds::ENDPOINT_SLICE, "shop", slice);
     assert!(rig.get(path).await.text.starts_with("GET /x HTTP/1.1"));
     served.await.unwrap();

@@ -6,9 +6,12 @@ use bytes::{BufMut, BytesMut};
 use futures::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::{Client, Config, config::Kubeconfig, config::KubeConfigOptions};
+use kube::{Client, Config, config::KubeConfigOptions, config::Kubeconfig};
 use serde_json::{Value, json};
-use tokio_tungstenite::{WebSocketStream, tungstenite::{Message, protocol::Role}};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
 
 use super::{pods, rig::Rig};
 use crate::sandbox::api::ApiServer;
@@ -46,7 +49,8 @@ async fn a_service_account_gets_in_with_the_token_that_it_asked_for() {
     let mut config = config(&server).await;
     config.auth_info.token = Some(request["status"]["token"].as_str().unwrap().to_owned().into());
     let client = Client::try_from(config).unwrap();
-    let review = hyper::Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews").body(b"{}".to_vec()).unwrap();
+    let review =
+        hyper::Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews").body(b"{}".to_vec()).unwrap();
     let who: Value = client.request(review).await.unwrap();
     assert_eq!(who["status"]["userInfo"]["username"], "system:serviceaccount:shop:robot");
 }

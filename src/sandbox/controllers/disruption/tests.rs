@@ -71,7 +71,10 @@ fn a_budgets_status_is_what_the_real_controller_writes() {
         assert_eq!(numbers(&status), wanted, "{spec} of {replicas}: {pods} pods, {ready} ready");
         let reason = if wanted[3] > 0 { "SufficientPods" } else { "InsufficientPods" };
         assert_eq!(status["conditions"][0]["reason"], reason);
-        assert_eq!((&status["observedGeneration"], &status["conditions"][0]["observedGeneration"]), (&json!(1), &json!(1)));
+        assert_eq!(
+            (&status["observedGeneration"], &status["conditions"][0]["observedGeneration"]),
+            (&json!(1), &json!(1))
+        );
     }
 }
 

@@ -17,7 +17,11 @@ fn service(registry: &Registry, spec: &Value) {
 fn start(spec: &Value) -> (Arc<Registry>, JoinSet<()>) {
     let registry = fixture::registry();
     for name in ["n1", "n2"] {
-        node(&registry, name, &json!({"metadata": {"labels": {"topology.kubernetes.io/zone": format!("zone-{name}")}}}));
+        node(
+            &registry,
+            name,
+            &json!({"metadata": {"labels": {"topology.kubernetes.io/zone": format!("zone-{name}")}}}),
+        );
     }
     service(&registry, spec);
     let mut tasks = JoinSet::new();
@@ -108,7 +112,8 @@ async fn pods_that_call_a_port_differently_are_in_different_slices() {
     running(&registry, "a", "n1", 1, true, &with_port(8080));
     running(&registry, "b", "n1", 2, true, &with_port(9090));
     settle(10).await;
-    let mut ports: Vec<i64> = slices(&registry).iter().map(|slice| slice["ports"][0]["port"].as_i64().unwrap()).collect();
+    let mut ports: Vec<i64> =
+        slices(&registry).iter().map(|slice| slice["ports"][0]["port"].as_i64().unwrap()).collect();
     ports.sort_unstable();
     assert_eq!(ports, [8080, 9090]);
 }

@@ -94,9 +94,16 @@ async fn a_silent_node_becomes_unknown_its_pods_unready_at_once_and_the_taint_fo
     assert!(taints(&registry, "n1").is_empty());
     // It reports again: the kubelet itself says that it is ready.
     renew(&registry, "n3");
-    patch(&registry, &kinds::NODE, "", "n3", Part::Status, &json!({"status": {"conditions": [
+    patch(
+        &registry,
+        &kinds::NODE,
+        "",
+        "n3",
+        Part::Status,
+        &json!({"status": {"conditions": [
         {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:05:00Z",
-            "lastTransitionTime": "2026-01-01T00:05:00Z"}]}}));
+            "lastTransitionTime": "2026-01-01T00:05:00Z"}]}}),
+    );
     live(&registry, &["n1", "n2", "n3"], 6).await;
     assert!(taints(&registry, "n3").is_empty());
 }
@@ -108,7 +115,10 @@ async fn most_nodes_of_a_small_cluster_going_silent_stops_the_tainting() {
     live(&registry, &all, 30).await;
     live(&registry, &["n4", "control"], 600).await;
     for name in ["n1", "n2", "n3"] {
-        assert_eq!((ready(&registry, name), taints(&registry, name)), ("Unknown".to_owned(), vec!["unreachable:NoSchedule".to_owned()]));
+        assert_eq!(
+            (ready(&registry, name), taints(&registry, name)),
+            ("Unknown".to_owned(), vec!["unreachable:NoSchedule".to_owned()])
+        );
     }
 }
 
@@ -132,14 +142,18 @@ async fn with_no_node_left_nothing_is_tainted_and_all_have_time_again_afterwards
     live(&registry, &["n1", "n2"], 30).await;
     live(&registry, &[], 300).await;
     for name in ["n1", "n2"] {
-        assert_eq!((ready(&registry, name), taints(&registry, name)), ("Unknown".to_owned(), vec!["unreachable:NoSchedule".to_owned()]));
+        assert_eq!(
+            (ready(&registry, name), taints(&registry, name)),
+            ("Unknown".to_owned(), vec!["unreachable:NoSchedule".to_owned()])
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kubelet_that_says_not_ready_is_another_taint_and_swapped_at_once() {
     let (registry, _tasks) = start(&["n1", "n2"]);
-    live(&registry, &["n1", "n2"], 10).await;
+    // Not at the time of a look, so that the next one is seconds away.
+    live(&registry, &["n1", "n2"], 11).await;
     let says = |status: &str, heartbeat: &str| {
         json!({"status": {"conditions": [{"type": "Ready", "status": status,
             "lastHeartbeatTime": heartbeat, "lastTransitionTime": heartbeat}]}})
@@ -172,11 +186,13 @@ async fn a_cordoned_node_has_its_taint_at_once_and_loses_it() {
 async fn new_nodes_are_greeted_once() {
     let (registry, _tasks) = start(&["n1"]);
     live(&registry, &["n1"], 20).await;
-    let greeted: Vec<_> = events(&registry, "default").into_iter().filter(|(reason, _)| reason == "RegisteredNode").collect();
+    let greeted: Vec<_> =
+        events(&registry, "default").into_iter().filter(|(reason, _)| reason == "RegisteredNode").collect();
     assert!(greeted.is_empty(), "there is no default namespace here, so events about nodes have no place: {greeted:?}");
     fixture::create(&registry, &kinds::NAMESPACE, "", &json!({"metadata": {"name": "default"}}));
     node(&registry, "n2", &json!({}));
     live(&registry, &["n1", "n2"], 20).await;
-    let greeted: Vec<_> = events(&registry, "default").into_iter().filter(|(reason, _)| reason == "RegisteredNode").collect();
+    let greeted: Vec<_> =
+        events(&registry, "default").into_iter().filter(|(reason, _)| reason == "RegisteredNode").collect();
     assert_eq!(greeted, [("RegisteredNode".to_owned(), "Node n2 event: Registered Node n2 in Controller".to_owned())]);
 }

@@ -168,6 +168,11 @@ fn container(pod: &Pod) -> ContainerStatus {
     pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default().remove(0)
 }
 
+fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.and_then(|all| all.first()).map_or(0, |status| status.restart_count)
+}
+
 fn waits_for(pod: &Pod) -> String {
     let state = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first()?.state.clone());
     state.and_then(|state| state.waiting?.reason).unwrap_or_default()
@@ -195,7 +200,7 @@ fn as_launcher() {
     std::process::exit(i32::from(launcher::run(&launch)));
 }
 
-/// `demo` answers every request with 200, but `/bad` with 503; `demo exit N` ends with N; `demo-sleep` sleeps.
+/// `demo` answers every request with 200, but `/bad` with 503 and `/once` only once with 200; `demo exit N` ends with N; `demo-sleep` sleeps.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "here this process is a service, which ends with a code")]
 fn as_demo() {
@@ -219,12 +224,16 @@ fn serve() {
     let address: IpAddr = std::env::var("EVENKEEL_DEMO_ADDRESS").unwrap().parse().unwrap();
     let port = std::env::var("EVENKEEL_DEMO_PORT").map_or(8080, |port| port.parse().unwrap());
     let listener = TcpListener::bind((address, port)).unwrap();
+    let mut once = false;
     println!("listening as {}", std::env::var("POD_NAME").unwrap_or_default());
     for stream in listener.incoming() {
         let mut stream = stream.unwrap();
         let mut asked = [0; 1024];
         let count = stream.read(&mut asked).unwrap_or(0);
-        let status = if asked[..count].starts_with(b"GET /bad") { "503 No" } else { "200 OK" };
+        let asked = String::from_utf8_lossy(&asked[..count]).into_owned();
+        let bad =
+            asked.starts_with("GET /bad") || (asked.starts_with("GET /once") && std::mem::replace(&mut once, true));
+        let status = if bad { "503 No" } else { "200 OK" };
         _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     }
 }

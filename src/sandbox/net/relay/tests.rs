@@ -77,9 +77,7 @@ async fn a_node_port_leads_to_a_pod_until_the_service_is_gone_and_what_is_establ
     let mut heard = [0; 4];
     soon(served.read_exact(&mut heard)).await.unwrap();
     assert_eq!(&heard, b"ping");
-    rig.registry
-        .delete(&kinds::SERVICE, "shop", "api", &crate::sandbox::registry::DeleteOptions::default())
-        .unwrap();
+    rig.registry.delete(&kinds::SERVICE, "shop", "api", &crate::sandbox::registry::DeleteOptions::default()).unwrap();
     soon(async {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
             sleep(Duration::from_millis(5)).await;

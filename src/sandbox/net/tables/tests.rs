@@ -61,8 +61,7 @@ fn picks(pick: impl Fn() -> Route) -> BTreeMap<String, usize> {
 
 #[tokio::test(start_paused = true)]
 async fn connections_are_spread_over_ready_endpoints_alike() {
-    let endpoints =
-        [endpoint(1, "n1", true, false), endpoint(2, "n2", true, false), endpoint(3, "n2", false, false)];
+    let endpoints = [endpoint(1, "n1", true, false), endpoint(2, "n2", true, false), endpoint(3, "n2", false, false)];
     let (_registry, _tasks, tables) = cluster(&json!({}), &endpoints);
     settle(100).await;
     let counts = picks(|| tables.pick("n1", "shop", "api", 80));

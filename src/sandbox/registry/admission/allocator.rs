@@ -122,11 +122,15 @@ impl Holding<'_> {
         let last = PORT_FIRST + PORTS - 1;
         match u32::try_from(wanted) {
             Ok(port) if (PORT_FIRST..=last).contains(&port) => {
-                if self.ports.insert(port) { Ok(()) } else { Err("provided port is already allocated".to_owned()) }
+                if self.ports.insert(port) {
+                    Ok(())
+                } else {
+                    Err("provided port is already allocated".to_owned())
+                }
             }
-            _ => Err(format!(
-                "provided port is not in the valid range. The range of valid ports is {PORT_FIRST}-{last}"
-            )),
+            _ => {
+                Err(format!("provided port is not in the valid range. The range of valid ports is {PORT_FIRST}-{last}"))
+            }
         }
     }
 

@@ -22,7 +22,8 @@ use crate::{
 const TOLERATED_SECONDS: i32 = 300;
 
 /// The priority classes that every cluster has.
-const PRIORITIES: [(&str, i32); 2] = [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+const PRIORITIES: [(&str, i32); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
 /// Completes a new pod, or refuses it.
 pub(super) fn on_create(registry: &Registry, namespace: &str, pod: &mut Value) -> Result<(), ApiError> {

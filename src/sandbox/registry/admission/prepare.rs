@@ -32,7 +32,8 @@ pub(super) fn drop_disabled(kind: &Kind, value: &mut Value) {
     match kind.kind {
         // MaxUnavailableStatefulSet: alpha.
         "StatefulSet" => {
-            if let Some(rolling) = spec.get_mut("updateStrategy").and_then(|strategy| strategy.get_mut("rollingUpdate")) {
+            if let Some(rolling) = spec.get_mut("updateStrategy").and_then(|strategy| strategy.get_mut("rollingUpdate"))
+            {
                 remove(rolling, "maxUnavailable");
             }
         }
@@ -125,9 +126,7 @@ pub(super) fn claim_change(claim: &mut Value) {
     let wanted = claim["spec"]["resources"]["requests"]["storage"].clone();
     let read = |amount: &Value| amount.as_str().and_then(|text| text.parse::<Quantity>().ok());
     let grows = read(&wanted) > read(&claim["status"]["capacity"]["storage"]);
-    if grows
-        && let Some(capacity) = object_at(claim, "status").and_then(|status| object_at(status, "capacity"))
-    {
+    if grows && let Some(capacity) = object_at(claim, "status").and_then(|status| object_at(status, "capacity")) {
         capacity["storage"] = wanted;
     }
 }

@@ -47,7 +47,8 @@ fn families(spec: &mut Value, old: Option<&Value>, name: &str) -> Result<(), Api
     if !has_address(spec) {
         return Ok(());
     }
-    let unselected = text(spec, "clusterIP") == "None" && spec.get("selector").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty);
+    let unselected = text(spec, "clusterIP") == "None"
+        && spec.get("selector").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty);
     if is_absent(spec.get("ipFamilyPolicy")) {
         let before = old.map(|old| text(old, "ipFamilyPolicy")).filter(|policy| !policy.is_empty());
         let policy = before.unwrap_or(if unselected { "RequireDualStack" } else { "SingleStack" });
@@ -57,8 +58,7 @@ fn families(spec: &mut Value, old: Option<&Value>, name: &str) -> Result<(), Api
     if policy == "SingleStack" {
         for (member, what) in [("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")] {
             if items(spec, member).len() == 2 {
-                let why =
-                    format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
+                let why = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
                 return Err(invalid(name, "spec.ipFamilyPolicy", &json!(policy), why));
             }
         }
@@ -94,9 +94,8 @@ fn addresses(free: &mut Holding<'_>, spec: &mut Value, name: &str) -> Result<(),
     }
     let wanted = items(spec, "clusterIPs").first().and_then(Value::as_str).unwrap_or_default().to_owned();
     if wanted.is_empty() {
-        let given = free
-            .give_address()
-            .map_err(|why| ApiError::internal(format!("failed to allocate a serviceIP: {why}")))?;
+        let given =
+            free.give_address().map_err(|why| ApiError::internal(format!("failed to allocate a serviceIP: {why}")))?;
         spec["clusterIP"] = json!(given.to_string());
         spec["clusterIPs"] = json!([given.to_string()]);
         return Ok(());
@@ -166,16 +165,14 @@ fn health_check_port(free: &mut Holding<'_>, spec: &mut Value) -> Result<(), Api
     if !needs_health_check(spec) {
         return Ok(());
     }
-    match spec["healthCheckNodePort"].as_i64().filter(|port| *port != 0) {
-        Some(wanted) => free.take_port(wanted).map_err(|why| {
+    if let Some(wanted) = spec["healthCheckNodePort"].as_i64().filter(|port| *port != 0) {
+        return free.take_port(wanted).map_err(|why| {
             ApiError::internal(format!("failed to allocate requested HealthCheck NodePort {wanted}: {why}"))
-        }),
-        None => {
-            let port = give_port(free)?;
-            set(spec, "healthCheckNodePort", port);
-            Ok(())
-        }
+        });
     }
+    let port = give_port(free)?;
+    set(spec, "healthCheckNodePort", port);
+    Ok(())
 }
 
 /// Keeps what a Service has been given, gives what its new type needs, and takes away what that does not.
@@ -303,7 +300,10 @@ fn drop_by_type(old: &Value, spec: &mut Value) {
     }
     if has_node_ports(old) && !has_node_ports(spec) {
         let before: Vec<&Value> = items(old, "ports").iter().map(|port| &port["nodePort"]).collect();
-        let added = items(spec, "ports").iter().map(|port| &port["nodePort"]).any(|port| !port.is_null() && !before.contains(&port));
+        let added = items(spec, "ports")
+            .iter()
+            .map(|port| &port["nodePort"])
+            .any(|port| !port.is_null() && !before.contains(&port));
         if !added {
             each(spec, "ports").for_each(|port| drop(remove(port, "nodePort")));
         }

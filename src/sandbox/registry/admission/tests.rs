@@ -51,7 +51,8 @@ fn a_pod_gets_an_account_a_priority_tolerations_and_a_status() {
         (&spec["serviceAccountName"], &spec["serviceAccount"], &spec["priority"], &spec["preemptionPolicy"]),
         (&json!("default"), &json!("default"), &json!(0), &json!("PreemptLowerPriority"))
     );
-    let toleration = |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+    let toleration =
+        |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
     assert_eq!(
         spec["tolerations"],
         json!([toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")])
@@ -122,9 +123,7 @@ fn label_keys_become_requirements_on_the_pods_own_labels() {
     });
     let registry = registry();
     let stored = create(&registry, &kinds::POD, pod("a", spec)).unwrap();
-    let with = |operator: &str| {
-        json!({"matchLabels": {"app": "a"}, "matchExpressions": [{"key": "hash", "operator": operator, "values": ["1"]}]})
-    };
+    let with = |operator: &str| json!({"matchLabels": {"app": "a"}, "matchExpressions": [{"key": "hash", "operator": operator, "values": ["1"]}]});
     assert_eq!(stored["spec"]["topologySpreadConstraints"][0]["labelSelector"], with("In"));
     let terms = &stored["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     assert_eq!(terms[0]["labelSelector"], with("NotIn"));
@@ -154,7 +153,10 @@ fn a_service_gets_an_address_and_keeps_it() {
     );
     let replaced = service("a", json!({"ports": [{"port": 81}]}));
     let changed = change(&registry, &kinds::SERVICE, "a", |value| *value = replaced).unwrap();
-    assert_eq!((&changed["spec"]["clusterIP"], &changed["spec"]["ports"][0]["port"]), (&json!("127.96.1.0"), &json!(81)));
+    assert_eq!(
+        (&changed["spec"]["clusterIP"], &changed["spec"]["ports"][0]["port"]),
+        (&json!("127.96.1.0"), &json!(81))
+    );
     let error = change(&registry, &kinds::SERVICE, "a", |value| value["spec"]["clusterIP"] = json!("127.96.0.9"));
     assert_eq!(
         error.unwrap_err().message,
@@ -172,7 +174,10 @@ fn addresses_that_are_asked_for_are_given_once() {
     let taken = create(&registry, &kinds::SERVICE, asking("b", "127.96.0.1")).unwrap_err();
     assert_eq!(
         (taken.code, taken.message.as_str()),
-        (422, "Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"127.96.0.1\"]: failed to allocate IP 127.96.0.1: provided IP is already allocated")
+        (
+            422,
+            "Service \"b\" is invalid: spec.clusterIPs: Invalid value: [\"127.96.0.1\"]: failed to allocate IP 127.96.0.1: provided IP is already allocated"
+        )
     );
     let outside = create(&registry, &kinds::SERVICE, asking("b", "10.0.0.1")).unwrap_err();
     assert_eq!(
@@ -204,8 +209,12 @@ fn a_small_range_is_used_up_but_for_the_first() {
 #[test]
 fn headless_and_external_services_get_no_address() {
     let registry = registry();
-    let headless = create(&registry, &kinds::SERVICE, service("a", json!({"clusterIP": "None", "selector": {"a": "b"}}))).unwrap();
-    assert_eq!((&headless["spec"]["clusterIPs"], &headless["spec"]["ipFamilies"]), (&json!(["None"]), &json!(["IPv4"])));
+    let headless =
+        create(&registry, &kinds::SERVICE, service("a", json!({"clusterIP": "None", "selector": {"a": "b"}}))).unwrap();
+    assert_eq!(
+        (&headless["spec"]["clusterIPs"], &headless["spec"]["ipFamilies"]),
+        (&json!(["None"]), &json!(["IPv4"]))
+    );
     let unselected = create(&registry, &kinds::SERVICE, service("b", json!({"clusterIP": "None"}))).unwrap();
     assert_eq!(
         (&unselected["spec"]["ipFamilies"], &unselected["spec"]["ipFamilyPolicy"]),
@@ -213,7 +222,10 @@ fn headless_and_external_services_get_no_address() {
     );
     let named = json!({"type": "ExternalName", "externalName": "example.com"});
     let named = create(&registry, &kinds::SERVICE, service("c", named)).unwrap();
-    assert_eq!(named["spec"], json!({"type": "ExternalName", "externalName": "example.com", "sessionAffinity": "None"}));
+    assert_eq!(
+        named["spec"],
+        json!({"type": "ExternalName", "externalName": "example.com", "sessionAffinity": "None"})
+    );
     let dual = json!({"ipFamilyPolicy": "RequireDualStack", "ports": [{"port": 1}]});
     assert_eq!(
         create(&registry, &kinds::SERVICE, service("d", dual)).unwrap_err().message,
@@ -224,11 +236,13 @@ fn headless_and_external_services_get_no_address() {
 #[test]
 fn node_ports_are_given_kept_and_taken_back() {
     let registry = registry();
-    let both = json!([{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}, {"name": "c", "port": 80}]);
+    let both =
+        json!([{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}, {"name": "c", "port": 80}]);
     let stored = create(&registry, &kinds::SERVICE, service("a", json!({"type": "NodePort", "ports": both}))).unwrap();
     let ports: Vec<i64> = (0..3).map(|at| stored["spec"]["ports"][at]["nodePort"].as_i64().unwrap()).collect();
     assert_eq!(ports, [30086, 30086, 30087]);
-    let asking = |name: &str, port: i64| service(name, json!({"type": "NodePort", "ports": [{"port": 1, "nodePort": port}]}));
+    let asking =
+        |name: &str, port: i64| service(name, json!({"type": "NodePort", "ports": [{"port": 1, "nodePort": port}]}));
     let table = [
         (30087, "provided port is already allocated"),
         (80, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
@@ -256,7 +270,10 @@ fn node_ports_are_given_kept_and_taken_back() {
 fn a_balanced_service_with_local_traffic_gets_a_port_for_health_checks() {
     let spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]});
     let stored = create(&registry(), &kinds::SERVICE, service("a", spec)).unwrap();
-    assert_eq!((&stored["spec"]["ports"][0]["nodePort"], &stored["spec"]["healthCheckNodePort"]), (&json!(30086), &json!(30087)));
+    assert_eq!(
+        (&stored["spec"]["ports"][0]["nodePort"], &stored["spec"]["healthCheckNodePort"]),
+        (&json!(30086), &json!(30087))
+    );
 }
 
 #[test]
@@ -307,7 +324,8 @@ fn a_job_gets_labels_and_a_selector() {
 fn a_claim_is_bound_at_once_and_grows_at_once() {
     let registry = registry();
     let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
-    let stored = create(&registry, &kinds::PERSISTENT_VOLUME_CLAIM, json!({"metadata": {"name": "a"}, "spec": spec})).unwrap();
+    let stored =
+        create(&registry, &kinds::PERSISTENT_VOLUME_CLAIM, json!({"metadata": {"name": "a"}, "spec": spec})).unwrap();
     assert_eq!(
         stored["status"],
         json!({"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}})

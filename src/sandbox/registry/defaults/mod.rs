@@ -227,7 +227,11 @@ mod tests {
             })
         );
         let named = spec_of(&kinds::STATEFUL_SET, json!({"updateStrategy": {"type": "RollingUpdate"}}));
-        assert_eq!(named["updateStrategy"], json!({"type": "RollingUpdate"}), "only an unnamed strategy gets a partition");
+        assert_eq!(
+            named["updateStrategy"],
+            json!({"type": "RollingUpdate"}),
+            "only an unnamed strategy gets a partition"
+        );
         assert_eq!(
             spec_of(&kinds::DAEMON_SET, json!({})),
             json!({
@@ -259,14 +263,20 @@ mod tests {
         );
         assert_eq!(policy["podReplacementPolicy"], "Failed");
         assert_eq!(policy["podFailurePolicy"]["rules"][0]["onPodConditions"][0]["status"], "True");
-        let labelled = applied(&kinds::JOB, json!({"spec": {"manualSelector": true, "template": template(json!({"name": "a", "image": "a"}))}}));
+        let labelled = applied(
+            &kinds::JOB,
+            json!({"spec": {"manualSelector": true, "template": template(json!({"name": "a", "image": "a"}))}}),
+        );
         assert_eq!(labelled["metadata"]["labels"], json!({"app": "a"}));
     }
 
     #[test]
     fn an_autoscaler_aims_at_80_percent_and_completes_its_behavior() {
         assert_eq!(
-            spec_of(&kinds::HORIZONTAL_POD_AUTOSCALER, json!({"maxReplicas": 3, "behavior": {"scaleDown": {"selectPolicy": "Min"}}})),
+            spec_of(
+                &kinds::HORIZONTAL_POD_AUTOSCALER,
+                json!({"maxReplicas": 3, "behavior": {"scaleDown": {"selectPolicy": "Min"}}})
+            ),
             json!({
                 "maxReplicas": 3,
                 "behavior": {
@@ -292,7 +302,10 @@ mod tests {
     #[test]
     fn a_service_gets_its_policies_by_its_type() {
         assert_eq!(
-            spec_of(&kinds::SERVICE, json!({"ports": [{"port": 80}, {"port": 81, "targetPort": "web", "protocol": "UDP"}]})),
+            spec_of(
+                &kinds::SERVICE,
+                json!({"ports": [{"port": 80}, {"port": 81, "targetPort": "web", "protocol": "UDP"}]})
+            ),
             json!({
                 "ports": [
                     {"port": 80, "protocol": "TCP", "targetPort": 80},
@@ -314,13 +327,22 @@ mod tests {
 
     #[test]
     fn other_kinds_get_theirs() {
-        let secret = applied(&kinds::SECRET, json!({"metadata": {"name": "a"}, "data": {"old": "YQ=="}, "stringData": {"new": "b"}}));
-        assert_eq!(secret, json!({"metadata": {"name": "a"}, "data": {"old": "YQ==", "new": "Yg=="}, "type": "Opaque"}));
+        let secret = applied(
+            &kinds::SECRET,
+            json!({"metadata": {"name": "a"}, "data": {"old": "YQ=="}, "stringData": {"new": "b"}}),
+        );
+        assert_eq!(
+            secret,
+            json!({"metadata": {"name": "a"}, "data": {"old": "YQ==", "new": "Yg=="}, "type": "Opaque"})
+        );
         let namespace = applied(&kinds::NAMESPACE, json!({"metadata": {"name": "a"}}));
         assert_eq!(namespace["metadata"]["labels"], json!({"kubernetes.io/metadata.name": "a"}));
         assert_eq!(namespace["status"], json!({"phase": "Active"}));
         let claim = applied(&kinds::PERSISTENT_VOLUME_CLAIM, json!({"metadata": {"name": "a"}, "spec": {}}));
-        assert_eq!((&claim["spec"], &claim["status"]), (&json!({"volumeMode": "Filesystem"}), &json!({"phase": "Pending"})));
+        assert_eq!(
+            (&claim["spec"], &claim["status"]),
+            (&json!({"volumeMode": "Filesystem"}), &json!({"phase": "Pending"}))
+        );
         let node = applied(&kinds::NODE, json!({"metadata": {"name": "a"}, "status": {"capacity": {"cpu": "2"}}}));
         assert_eq!(node["status"]["allocatable"], json!({"cpu": "2"}));
         let slice = applied(&kinds::ENDPOINT_SLICE, json!({"addressType": "IPv4", "ports": [{"port": 80}]}));
@@ -331,10 +353,19 @@ mod tests {
 
     #[test]
     fn no_json_makes_it_panic() {
-        let strange = [json!(null), json!(1), json!([]), json!("a"), json!([1]), json!({"containers": 1, "ports": [1], "template": 1})];
+        let strange = [
+            json!(null),
+            json!(1),
+            json!([]),
+            json!("a"),
+            json!([1]),
+            json!({"containers": 1, "ports": [1], "template": 1}),
+        ];
         for kind in kinds::ALL {
             for value in &strange {
-                for mut object in [value.clone(), json!({"spec": value}), json!({"metadata": value, "spec": {"template": value}})] {
+                for mut object in
+                    [value.clone(), json!({"spec": value}), json!({"metadata": value, "spec": {"template": value}})]
+                {
                     apply(kind, &mut object);
                 }
             }

@@ -90,7 +90,8 @@ pub(super) fn job(job: &mut Value) {
     default_to(spec, "podReplacementPolicy", replacement);
     default_to(spec, "manualSelector", false);
     // Without labels of its own a Job has those of its pods; the server gives these theirs only later.
-    let complete = spec["manualSelector"] == true || template_labels.get("batch.kubernetes.io/controller-uid").is_some();
+    let complete =
+        spec["manualSelector"] == true || template_labels.get("batch.kubernetes.io/controller-uid").is_some();
     if complete
         && template_labels.is_object()
         && let Some(metadata) = object_at(job, "metadata")

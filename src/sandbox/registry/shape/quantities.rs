@@ -18,9 +18,9 @@ pub(super) fn canonicalise(kind: &Kind, value: &mut Value) -> Result<(), NotQuan
         "Pod" => of_pod_status(value),
         "Node" => of_lists(value.get_mut("status"), &["capacity", "allocatable"]),
         "PersistentVolumeClaim" => of_claim(value),
-        "StatefulSet" => value
-            .get_mut("spec")
-            .map_or(Ok(()), |spec| each(spec, "volumeClaimTemplates").try_for_each(of_claim)),
+        "StatefulSet" => {
+            value.get_mut("spec").map_or(Ok(()), |spec| each(spec, "volumeClaimTemplates").try_for_each(of_claim))
+        }
         "HorizontalPodAutoscaler" => of_autoscaler(value),
         _ => Ok(()),
     }

@@ -75,8 +75,10 @@ fn metric_spec(metric: &Field<'_>, errors: &mut Errors) {
         let shown = Value::from(kind.text());
         errors.push(kind.with(&shown).not_supported(&supported));
     }
-    let present: Vec<&str> =
-        ["object", "external", "pods", "resource", "containerResource"].into_iter().filter(|name| metric.child(name).is_set()).collect();
+    let present: Vec<&str> = ["object", "external", "pods", "resource", "containerResource"]
+        .into_iter()
+        .filter(|name| metric.child(name).is_set())
+        .collect();
     if let Some(first) = present.first() {
         source(first, &metric.child(first), errors);
     }

@@ -254,9 +254,11 @@ fn success_policy(spec: &Field<'_>, errors: &mut Errors) {
         }
         non_negative(&count, errors);
         if count.int() > completions {
-            errors.push(count.invalid(format!(
-                "must be less than or equal to {completions} (the number of specified completions)"
-            )));
+            errors.push(
+                count.invalid(format!(
+                    "must be less than or equal to {completions} (the number of specified completions)"
+                )),
+            );
         }
         if let Some(total) = total.filter(|total| count.int() > *total) {
             errors.push(count.invalid(format!(
@@ -271,9 +273,8 @@ fn index_count(text: &str, completions: i64) -> Result<i64, String> {
     let (mut total, mut last) = (0, None);
     for interval in text.split(',').filter(|_| !text.is_empty()) {
         let number = |text: &str| -> Result<i64, String> {
-            let number = text.parse::<i32>().map_err(|_| {
-                format!("cannot convert string to integer for index: {text:?}")
-            })?;
+            let number =
+                text.parse::<i32>().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
             let number = i64::from(number);
             if number >= completions { Err(format!("too large index: {text:?}")) } else { Ok(number) }
         };
@@ -357,7 +358,8 @@ fn with_scheduling_of(old: &Value, new: &Value) -> Value {
         }
     }
     let empty = template["spec"]["affinity"].as_object().is_some_and(serde_json::Map::is_empty);
-    if empty && new["spec"].get("affinity").is_none()
+    if empty
+        && new["spec"].get("affinity").is_none()
         && let Some(map) = template["spec"].as_object_mut()
     {
         map.shift_remove("affinity");

@@ -19,7 +19,7 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
 /// The rule for a kind's names.
-fn name_rule(kind: &Kind) -> fn(&str) -> syntax::Complaints {
+fn name_rule(kind: &Kind) -> syntax::Rule {
     match kind.kind {
         "Namespace" | "StatefulSet" => syntax::dns_label,
         "Service" => syntax::dns_1035_label,
@@ -50,9 +50,11 @@ pub(super) fn create(kind: &Kind, object: &Field<'_>, errors: &mut Errors) {
     let finalizers = metadata.child("finalizers");
     let mut seen = Vec::new();
     finalizers.each(|_, finalizer| {
-        errors.extend(syntax::qualified_name(finalizer.text()).into_iter().map(|detail| {
-            finalizers.with(finalizer.value()).invalid(detail)
-        }));
+        errors.extend(
+            syntax::qualified_name(finalizer.text())
+                .into_iter()
+                .map(|detail| finalizers.with(finalizer.value()).invalid(detail)),
+        );
         seen.push(finalizer.text().to_owned());
     });
     if ["orphan", "foregroundDeletion"].iter().all(|one| seen.iter().any(|other| other == one)) {
@@ -183,9 +185,7 @@ pub(super) fn selects(selector: &Field<'_>, labels: &Field<'_>) -> Option<bool> 
         return Some(false);
     }
     let selector = LabelSelector::deserialize(selector.value()).ok()?;
-    let labels: BTreeMap<String, String> = labels
-        .entries()
-        .filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned())))
-        .collect();
+    let labels: BTreeMap<String, String> =
+        labels.entries().filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned()))).collect();
     Some(selector.matches(&labels))
 }

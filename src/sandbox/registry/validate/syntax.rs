@@ -4,6 +4,9 @@
 /// What a rule has to say against a text; nothing where it holds.
 pub(super) type Complaints = Vec<String>;
 
+/// What a text must be.
+pub(super) type Rule = fn(&str) -> Complaints;
+
 const QUALIFIED_NAME: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
@@ -271,7 +274,10 @@ mod tests {
     fn what_is_fine_is_fine() {
         let long = "a".repeat(63);
         for text in ["a", "a-b", "0", &long] {
-            assert!(dns_label(text).is_empty() && dns_subdomain(text).is_empty() && label_value(text).is_empty(), "{text}");
+            assert!(
+                dns_label(text).is_empty() && dns_subdomain(text).is_empty() && label_value(text).is_empty(),
+                "{text}"
+            );
         }
         assert!(dns_subdomain("a.b-c.d").is_empty() && qualified_name("example.com/a_B.c").is_empty());
         assert!(port_name("http-1").is_empty() && config_key("a_B.c").is_empty() && env_name("A B").is_empty());

@@ -26,9 +26,7 @@ pub(super) fn affinity(affinity: &Field<'_>, errors: &mut Errors) {
     });
     for name in ["podAffinity", "podAntiAffinity"] {
         let of_pods = affinity.child(name);
-        of_pods
-            .child("requiredDuringSchedulingIgnoredDuringExecution")
-            .each(|_, term| pod_term(&term, errors));
+        of_pods.child("requiredDuringSchedulingIgnoredDuringExecution").each(|_, term| pod_term(&term, errors));
         of_pods.child("preferredDuringSchedulingIgnoredDuringExecution").each(|_, weighted| {
             weight(&weighted.child("weight"), errors);
             pod_term(&weighted.child("podAffinityTerm"), errors);
@@ -112,7 +110,8 @@ fn label_keys(term: &Field<'_>, errors: &mut Errors) {
         }
     }
     // The server itself adds one expression for each key; a second one on the same key is the author's.
-    let mut known: Vec<&str> = selector.value()["matchLabels"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let mut known: Vec<&str> =
+        selector.value()["matchLabels"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
     for expression in selector.value()["matchExpressions"].as_array().into_iter().flatten() {
         let key = expression["key"].as_str().unwrap_or_default();
         let listed = same.value().as_array().and_then(|keys| keys.iter().position(|one| one == key));
