@@ -131,7 +131,7 @@ impl Registry {
         metadata::for_create(kind, namespace, &mut value)?;
         let name = super::store::text_at(&value["metadata"], "name");
         if kind.status && kind.kind != "Node" {
-            json::remove(&mut value, "status");
+            value["status"] = metadata::fresh_status(kind);
         }
         defaults::apply(kind, &mut value);
         let mut services = self.hold_services(kind, Part::Main);
