@@ -1,7 +1,8 @@
 //! The Kubernetes HTTP API over the registry: for a `kube::Client` in this process, and on a loopback port for kubectl
 //! and everybody else. One request in, one answer out; what is asked is told apart by [`route`].
 //!
-//! * Taking requests: [`server`], [`tls`], [`tokens`], [`kubeconfig`], [`client`]; `query`, `body`, `negotiate`, `call`.
+//! * Taking requests: [`server`], [`tls`], [`tokens`], [`kubeconfig`], [`client`]; `query`, `body`, `protobuf`, `negotiate`,
+//!   `call`.
 //! * What there is: `catalogue`, `discovery`, [`openapi`], `rights`, `review`.
 //! * Objects: `objects`, `list`, `selection`, `watch`, `patch`, `delete`, `events_view`; `show` and [`table`] for how
 //!   they look.
@@ -26,6 +27,7 @@ mod objects;
 pub mod openapi;
 mod parts;
 mod patch;
+mod protobuf;
 mod proxy;
 mod query;
 mod review;

@@ -39,11 +39,15 @@ async fn an_object_is_made_read_replaced_and_deleted() {
 }
 
 #[tokio::test]
-async fn bodies_come_as_yaml_too_and_never_as_protobuf() {
+async fn bodies_come_as_yaml_and_protobuf_too() {
     let rig = Rig::new();
     let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: web\n".to_owned();
     assert_eq!(rig.call_with("POST", MAPS, "application/yaml", yaml).await.status, 201);
-    let refused = rig.call_with("POST", MAPS, "application/vnd.kubernetes.protobuf", "k8s".to_owned()).await;
+    // ConfigMap 1 {name 1: "p"}, in its envelope.
+    let protobuf = "k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x05\x0a\x03\x0a\x01p".to_owned();
+    let made = rig.call_with("POST", MAPS, "application/vnd.kubernetes.protobuf", protobuf).await;
+    assert_eq!((made.status, &made.json()["metadata"]["name"]), (201, &json!("p")));
+    let refused = rig.call_with("POST", MAPS, "application/cbor", "k8s".to_owned()).await;
     assert_eq!((refused.status, &refused.json()["reason"]), (415, &json!("UnsupportedMediaType")));
     let shown = rig.get_as(&format!("{MAPS}/web"), "application/yaml").await;
     assert!(shown.text.contains("name: web"), "{}", shown.text);
