@@ -37,7 +37,7 @@ fn slices(registry: &Registry) -> Vec<Value> {
 fn conditions(registry: &Registry) -> Vec<(String, [bool; 3])> {
     let mut all = Vec::new();
     for slice in slices(registry) {
-        for endpoint in slice["endpoints"].as_array().unwrap() {
+        for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
             let is = |name: &str| endpoint["conditions"][name] == true;
             let pod = endpoint["targetRef"]["name"].as_str().unwrap().to_owned();
             all.push((pod, [is("ready"), is("serving"), is("terminating")]));
@@ -62,7 +62,8 @@ async fn a_service_without_pods_has_one_empty_slice() {
             "kubernetes.io/service-name": "api", "team": "a"})
     );
     assert_eq!(slice["metadata"]["ownerReferences"][0]["kind"], "Service");
-    assert_eq!((&slice["addressType"], slice["endpoints"].as_array().unwrap().len()), (&json!("IPv4"), 0));
+    assert_eq!(slice["addressType"], "IPv4");
+    assert!(slice["endpoints"].as_array().is_none_or(Vec::is_empty));
 }
 
 #[tokio::test(start_paused = true)]
