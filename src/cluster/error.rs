@@ -71,7 +71,7 @@ pub enum ClusterError {
         source: ApiFailure,
     },
     /// A request failed.
-    #[error("failed to {attempt}")]
+    #[error("failed to {attempt}{}", next_step(source))]
     Request {
         /// What was attempted, on what.
         attempt: String,
@@ -79,6 +79,16 @@ pub enum ClusterError {
         #[source]
         source: ApiFailure,
     },
+}
+
+/// What to try after a refusal, where one thing helps.
+fn next_step(failure: &ApiFailure) -> &'static str {
+    // Quotas and admission answer 403 as well; only RBAC speaks so (apiserver's `ForbiddenMessage`).
+    match failure.code {
+        Some(401) => "; log in again, or choose another context",
+        Some(403) if failure.words.contains(" cannot ") => "; grant this client that right, or choose another context",
+        _ => "",
+    }
 }
 
 /// Why the API server did not do what it was asked: its words, or those of the connection.
@@ -168,6 +178,27 @@ mod tests {
         let failure = ApiFailure::from(kube::Error::Api(status));
         assert_eq!(failure, ApiFailure { code: Some(403), words: "pods \"a\" is forbidden".to_owned() });
         assert!(failure.is_refusal());
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_told_with_what_to_do() {
+        let told = |code, words: &str| {
+            let source = ApiFailure { code: Some(code), words: words.to_owned() };
+            ClusterError::Request { attempt: "list nodes".to_owned(), source }.to_string()
+        };
+        let table = [
+            (401, "Unauthorized", "failed to list nodes; log in again, or choose another context"),
+            (
+                403,
+                r#"nodes is forbidden: User "u" cannot list resource "nodes" in API group """#,
+                "failed to list nodes; grant this client that right, or choose another context",
+            ),
+            (403, "pods \"a\" is forbidden: exceeded quota: q", "failed to list nodes"),
+            (404, "not found", "failed to list nodes"),
+        ];
+        for (code, words, expected) in table {
+            assert_eq!(told(code, words), expected);
+        }
     }
 
     #[test]

@@ -40,6 +40,10 @@ const CONNECTIONS_MAX: usize = 4_096;
 /// The pause after a failed `accept`. Out of file descriptors, an immediate retry would only spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// How long a connection that has carried no request yet is kept for it when idle ones are closed. Its client has not
+/// been silent: the request is on its way. Go's `http.Server.Shutdown` does the same, for 5 s.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Why the sample service could not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
@@ -75,7 +79,7 @@ pub(super) enum Stage {
     Serving,
     /// Every answer says `Connection: close`; idle connections stay open for their last request.
     Closing,
-    /// Idle connections are closed; a busy one is after its answer.
+    /// Idle connections are closed; a busy one is after its answer, and so is one that waits for its first request.
     Finishing,
 }
 
@@ -130,7 +134,7 @@ pub async fn serve_on(
     match drain {
         DrainStyle::Exit => {}
         DrainStyle::Finish => {
-            drop(listener);
+            connections.take_backlog(listener);
             connections.finish(drain_timeout).await;
         }
         DrainStyle::Close => {
@@ -224,17 +228,24 @@ impl Connections {
 }
 
 async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stage: watch::Receiver<Stage>) {
-    let answered = AtomicU32::new(0);
-    let answer = service_fn(move |request| {
-        let nth = answered.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    let asked = AtomicU32::new(0);
+    let answer = service_fn(|request| {
+        let nth = asked.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         Arc::clone(&service).answer(request, nth)
     });
     let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = async { _ = stage.wait_for(|stage| *stage == Stage::Finishing).await } => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            // The answer to it says `Connection: close`.
+            let unused = asked.load(Ordering::Relaxed) == 0;
+            let first = if unused { timeout(FIRST_REQUEST, connection.as_mut()).await.ok() } else { None };
+            if let Some(ended) = first {
+                ended
+            } else {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = ended {

@@ -2,7 +2,7 @@
 //! was closed in good order are three different things here.
 
 use std::{
-    io,
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -289,6 +289,36 @@ async fn with_drain_finish_a_request_in_flight_is_answered_and_idle_connections_
     );
     let answer = busy.answer().await.unwrap();
     assert_eq!((answer.status, answer.says_close), (200, true));
+    demo.ended().await;
+}
+
+#[tokio::test]
+async fn with_drain_finish_or_close_a_connection_that_the_kernel_had_accepted_gets_its_answer() {
+    for style in ["finish", "close"] {
+        let mut demo = Demo::started(&["--drain", style, "--accept-late", "0s"]).await;
+        // Blocking: the server shares this thread, so it has not accepted them when it is told to stop.
+        let connect = || std::net::TcpStream::connect(demo.address).unwrap();
+        let (mut asked, silent) = (connect(), connect());
+        asked.write_all(b"GET / HTTP/1.1\r\nhost: demo\r\n\r\n").unwrap();
+        demo.stop();
+        let mut clients = [asked, silent].map(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            Client(TcpStream::from_std(stream).unwrap())
+        });
+        let answer = clients[0].answer().await.unwrap();
+        assert_eq!((answer.status, answer.says_close), (200, true), "{style}");
+        let answer = clients[1].ask("/").await.unwrap();
+        assert_eq!((answer.status, answer.says_close), (200, true), "{style}: its request came later");
+        demo.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn with_drain_finish_a_connection_without_any_request_is_closed_in_the_end() {
+    let mut demo = Demo::started(&["--drain", "finish"]).await;
+    let mut unused = demo.connect().await;
+    demo.stop();
+    assert!(unused.is_closed().await);
     demo.ended().await;
 }
 

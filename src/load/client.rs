@@ -18,10 +18,11 @@ use super::{
     connection::{Connection, OpenError},
     deadline::{Deadline, Deadlines},
     exchange::{Answer, Template, exchange},
-    lane::{LaneSpec, Route},
+    lane::{LaneSpec, Route, RoutedLane},
     ledger::{Entry, Ledger, micros},
     message::LoadMessage,
     pool::Pool,
+    source::Sources,
     voice::Voice,
 };
 use crate::{
@@ -69,17 +70,18 @@ pub(super) struct Client {
     pool: Option<RefCell<Pool>>,
     ledger: RefCell<Ledger>,
     voice: Rc<Voice>,
+    sources: Rc<Sources>,
 }
 
 impl Client {
     /// A lane that sends `template` as `spec` says, on the clock that reads zero at `origin`.
     pub(super) fn new(
-        spec: LaneSpec,
-        route: Route,
+        RoutedLane { spec, route }: RoutedLane,
         template: Template,
         origin: Instant,
         ended: Rc<Notify>,
         voice: Rc<Voice>,
+        sources: Rc<Sources>,
     ) -> Self {
         let micros = |value: i64| Duration::from_micros(value.try_into().unwrap_or_default());
         let (connect_timeout, timeout) = (micros(spec.connect_timeout_us), micros(spec.timeout_us));
@@ -101,6 +103,7 @@ impl Client {
             origin,
             ended,
             voice,
+            sources,
         }
     }
 
@@ -187,7 +190,7 @@ impl Client {
 
     async fn open_spare(&self) {
         let Some(pool) = &self.pool else { return };
-        match timeout(self.connect_timeout, Connection::open(&self.route)).await {
+        match timeout(self.connect_timeout, Connection::open(&self.route, &self.sources)).await {
             Ok(Ok(connection)) => {
                 self.ledger.borrow_mut().connection_opened();
                 pool.borrow_mut().put(connection);
@@ -201,7 +204,7 @@ impl Client {
         let began = Instant::now();
         let (reused, opened) = match way {
             Way::Pooled(connection) => (true, Some(Ok(connection))),
-            Way::New(deadline) => (false, deadline.limit(Connection::open(&self.route)).await),
+            Way::New(deadline) => (false, deadline.limit(Connection::open(&self.route, &self.sources)).await),
         };
         let mut connection = match opened {
             Some(Ok(connection)) => connection,
@@ -232,6 +235,9 @@ impl Client {
         {
             pool.borrow_mut().put(connection);
         } else {
+            if whole {
+                connection.end_well();
+            }
             self.forget_connection();
         }
     }

@@ -2,20 +2,20 @@
 //!
 //! hyper is driven at the level of connections: no pool of its own, and nothing that sends again in silence.
 
-use std::{future, io, net::SocketAddr, rc::Rc};
+use std::{future, io, rc::Rc};
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::{TcpSocket, TcpStream},
     task::{AbortHandle, spawn_local},
     time::Instant,
 };
 
 use super::{
     lane::{Destination, Route},
+    source::{Source, Sources},
     wire::{CountedStream, Wire},
 };
 
@@ -43,14 +43,15 @@ pub(super) struct Connection {
     pub(super) uses: u32,
     /// The pod at the other end, once an answer has named it.
     pub(super) pod: Option<String>,
+    source: Option<Source>,
     driver: AbortHandle,
 }
 
 impl Connection {
     /// Connects to wherever the route leads now. Without an end where it leads into silence: the caller bounds the time.
-    pub(super) async fn open(route: &Route) -> Result<Self, OpenError> {
-        let stream = match route.pick() {
-            Destination::Address(address) => connect(address).await.map_err(OpenError::System)?,
+    pub(super) async fn open(route: &Route, sources: &Rc<Sources>) -> Result<Self, OpenError> {
+        let (stream, source) = match route.pick() {
+            Destination::Address(address) => sources.connect(address).await.map_err(OpenError::System)?,
             Destination::Refused => return Err(OpenError::System(io::ErrorKind::ConnectionRefused.into())),
             Destination::Silent => future::pending().await,
         };
@@ -61,7 +62,14 @@ impl Connection {
             http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(io).await.map_err(OpenError::Http)?;
         // What goes wrong under a request is told to that request; what goes wrong without one loses nothing.
         let driver = spawn_local(async move { drop(connection.await) }).abort_handle();
-        Ok(Self { sender, wire, opened, uses: 0, pod: None, driver })
+        Ok(Self { sender, wire, opened, uses: 0, pod: None, source, driver })
+    }
+
+    /// Notes that both sides are done with it, and closes it.
+    pub(super) fn end_well(mut self) {
+        if let Some(source) = &mut self.source {
+            source.ended_well();
+        }
     }
 
     /// Whether it has not been closed, as far as is known here.
@@ -74,12 +82,4 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
-}
-
-// The one place that makes sockets: source addresses, to spread connections over ports, belong here.
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Nagle's algorithm would hold a request back for the acknowledgement of the one before.
-    socket.set_nodelay(true)?;
-    socket.connect(address).await
 }

@@ -18,10 +18,11 @@ use tokio::{
 use super::{
     client::Client,
     exchange::Template,
-    lane::{LaneSpec, Route, RoutedLane},
+    lane::RoutedLane,
     message::LoadMessage,
     pacer::{Commands, Pacer},
     schedule::{RATE_MAX, Schedule},
+    source::Sources,
     voice::Voice,
 };
 use crate::record::event::Outcome;
@@ -181,15 +182,15 @@ pub fn start<L: Into<RoutedLane>>(lanes: Vec<L>, messages: UnboundedSender<LoadM
 }
 
 async fn generate(
-    lanes: Vec<(LaneSpec, Route, Template)>,
+    lanes: Vec<(RoutedLane, Template)>,
     messages: UnboundedSender<LoadMessage>,
     origin: Instant,
     commands: Commands,
 ) -> Result<LoadTotals, LoadError> {
-    let (ended, voice) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)));
-    let client = |(spec, route, template): (LaneSpec, Route, Template)| {
-        let rate = spec.rate_per_second;
-        (Rc::new(Client::new(spec, route, template, origin, Rc::clone(&ended), Rc::clone(&voice))), rate)
+    let (ended, voice, sources) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)), Sources::new());
+    let client = |(lane, template): (RoutedLane, Template)| {
+        let rate = lane.spec.rate_per_second;
+        (Rc::new(Client::new(lane, template, origin, Rc::clone(&ended), Rc::clone(&voice), Rc::clone(&sources))), rate)
     };
     let clients = lanes.into_iter().map(client).collect();
     let pacer = Pacer::new(clients, Rc::clone(&ended), Rc::clone(&voice), origin)?;
@@ -197,24 +198,25 @@ async fn generate(
     spawn_local(pacer.run(commands)).await.map_err(|_panic| LoadError::Died)?
 }
 
-fn prepare(RoutedLane { spec, route }: RoutedLane) -> Result<(LaneSpec, Route, Template), LoadError> {
-    let lane = || spec.name.clone();
+fn prepare(lane: RoutedLane) -> Result<(RoutedLane, Template), LoadError> {
+    let spec = &lane.spec;
+    let name = || spec.name.clone();
     if Schedule::new(0, spec.rate_per_second, 0, 1).is_none() {
-        return Err(LoadError::Rate { lane: lane(), rate: spec.rate_per_second });
+        return Err(LoadError::Rate { lane: name(), rate: spec.rate_per_second });
     }
     if spec.timeout_us <= 0 || spec.connect_timeout_us <= 0 {
-        return Err(LoadError::Timeout { lane: lane() });
+        return Err(LoadError::Timeout { lane: name() });
     }
     let uri = spec
         .path
         .parse::<Uri>()
         .ok()
         .filter(|_| spec.path.starts_with('/'))
-        .ok_or_else(|| LoadError::Path { lane: lane(), path: spec.path.clone() })?;
+        .ok_or_else(|| LoadError::Path { lane: name(), path: spec.path.clone() })?;
     let host = HeaderValue::from_str(&spec.host)
-        .map_err(|_invalid| LoadError::Host { lane: lane(), host: spec.host.clone() })?;
+        .map_err(|_invalid| LoadError::Host { lane: name(), host: spec.host.clone() })?;
     let template = Template::new(uri, host, spec.status, spec.body_contains.as_deref());
-    Ok((spec, route, template))
+    Ok((lane, template))
 }
 
 // Where it cannot be raised, running out of it is seen and said as it happens.

@@ -7,6 +7,7 @@
 //! * `pacer`, `timer`, `deadline`: sends what is due and ends what is over, to the microsecond.
 //! * `client`: one lane at work: its connections, its requests, and the account of each.
 //! * `connection`, `wire`, `pool`: connections that count their bytes, and the idle ones.
+//! * `source`: the address and port that each connection comes from.
 //! * `exchange`, `body`: one request and its answer.
 //! * `classify`: what became of a request, from the evidence, pure.
 //! * `ledger`: the intervals that are still open, pure.
@@ -25,6 +26,7 @@ pub mod message;
 mod pacer;
 mod pool;
 pub mod schedule;
+mod source;
 mod timer;
 mod voice;
 mod wire;

@@ -1,5 +1,5 @@
 //! When zones of nodes count as broken, and how fast their nodes are then tainted: `ComputeZoneState` and the rates of
-//! k/pkg/controller/nodelifecycle/node_lifecycle_controller.go, v1.34.4.
+//! `k/pkg/controller/nodelifecycle/node_lifecycle_controller.go`, v1.34.4.
 
 /// Nodes tainted a second in a healthy zone, or one that is down as a whole (`--node-eviction-rate`).
 pub const RATE: f64 = 0.1;

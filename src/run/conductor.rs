@@ -25,6 +25,7 @@ use crate::{
     plan::{self, Plan},
     record::{
         clock::{Clock, Sink},
+        error::RecordError,
         event::{EndReason, Ended, FORMAT, Note, NoteKind, Started, What},
         writer::Writer,
     },
@@ -126,7 +127,16 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     sink.record(What::Ended(Ended { reason, undo_complete: undo.complete }));
     drop((run, sink));
     let written = recorder.finish().await;
-    Ok(RunEnd { reason, undo_complete: undo.complete, error: error.or(written.err().map(RunError::from)) })
+    Ok(RunEnd { reason, undo_complete: undo.complete, error: told(error, written) })
+}
+
+/// Why a run was cut short, when its record could not be written either: a run that was broken off for the record has
+/// that as its only reason.
+fn told(error: Option<RunError>, written: Result<(), RecordError>) -> Option<RunError> {
+    match (error, written) {
+        (None | Some(RunError::BrokenOff), Err(unwritten)) => Some(unwritten.into()),
+        (error, _) => error,
+    }
 }
 
 fn note(sink: &Sink, kind: NoteKind, text: String) {
@@ -216,5 +226,25 @@ impl Run<'_> {
         let traffic = Traffic::start(lanes, &facts, cluster, &self.stage.namespace, place, sink, messages).await?;
         self.traffic = Some(traffic);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_what_a_run_says_that_was_broken_off_for_it_and_another_failure_comes_first() {
+        let full = || {
+            let source = std::io::ErrorKind::StorageFull.into();
+            Err(RecordError::Io { doing: "write", path: "runs/1/events.jsonl".into(), source })
+        };
+        for error in [None, Some(RunError::BrokenOff)] {
+            let text = told(error, full()).unwrap().to_string();
+            assert!(text.contains("runs/1/events.jsonl") && text.contains("--out"), "{text}");
+        }
+        assert!(matches!(told(Some(RunError::NoPlaceForAgent), full()), Some(RunError::NoPlaceForAgent)));
+        assert!(matches!(told(Some(RunError::BrokenOff), Ok(())), Some(RunError::BrokenOff)));
+        assert!(told(None, Ok(())).is_none());
     }
 }

@@ -271,7 +271,8 @@ pub async fn prepare(experiment: &Experiment, cluster: &Cluster) -> Result<Plan,
         return Err((
             ExitCode::Setup,
             format!(
-                "{}: rights are missing on {}; nothing was touched:\n  {}",
+                "{}: rights are missing on {}; nothing was touched. \
+                 Grant these to this client, or choose another context:\n  {}",
                 experiment.metadata.name,
                 cluster.on,
                 lines.join("\n  ")

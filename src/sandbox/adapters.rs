@@ -70,11 +70,12 @@ impl PodAccess for Pods {
         async move {
             let kubelet = self.kubelet.upgrade().ok_or_else(gone)?;
             let of = &request.container;
-            let (process, stdio) = kubelet.exec(&of.namespace, &of.pod, Some(&of.container), &request.command)?;
+            let (process, streams) =
+                kubelet.exec(&of.namespace, &of.pod, Some(&of.container), &request.command).await?;
             let (sender, output) = mpsc::channel(OUTPUT_PIECES);
-            let stdout = tokio::spawn(copy(stdio.stdout, sender.clone(), ExecOutput::Stdout));
-            let stderr = tokio::spawn(copy(stdio.stderr, sender, ExecOutput::Stderr));
-            let stdin = request.stdin.then(|| feed(stdio.stdin));
+            let stdout = tokio::spawn(copy(streams.stdout, sender.clone(), ExecOutput::Stdout));
+            let stderr = tokio::spawn(copy(streams.stderr, sender, ExecOutput::Stderr));
+            let stdin = request.stdin.then(|| feed(streams.stdin));
             let end = async move {
                 let exit = process.wait().await;
                 // Once it has ended, what it wrote has been handed on, or nobody reads it any more.

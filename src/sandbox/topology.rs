@@ -116,7 +116,13 @@ pub(super) fn publish_api(registry: &Registry, port: Option<u16>) -> Result<(), 
 
 /// A node as it is before its kubelet has told of itself.
 fn node_object(node: &NodeShape) -> Value {
-    let mut labels = json!({});
+    let mut labels = json!({
+        "beta.kubernetes.io/arch": arch(),
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": arch(),
+        "kubernetes.io/hostname": node.name,
+        "kubernetes.io/os": "linux",
+    });
     let mut spec = json!({"providerID": format!("sandbox://{}", node.name)});
     if node.control_plane {
         labels[CONTROL_PLANE] = json!("");
@@ -126,6 +132,11 @@ fn node_object(node: &NodeShape) -> Value {
         labels["topology.kubernetes.io/zone"] = json!(zone);
     }
     json!({"metadata": {"name": node.name, "labels": labels}, "spec": spec})
+}
+
+/// The machine's architecture, as Kubernetes names it.
+const fn arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
 }
 
 #[cfg(test)]

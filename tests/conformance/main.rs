@@ -42,7 +42,7 @@ macro_rules! scenarios {
 const SCENARIO_MAX: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(all())
 }
 

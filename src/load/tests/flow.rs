@@ -1,21 +1,25 @@
 //! The flow of a lane over time: connections kept, replaced and left, and a stall seen as its clients would see it.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use hdrhistogram::Histogram;
+use hyper::{Uri, header::HeaderValue};
 use tokio::{
-    sync::mpsc::unbounded_channel,
+    sync::{Notify, mpsc::unbounded_channel},
+    task::LocalSet,
     time::{Instant, timeout},
 };
 
 use super::{
-    Heard, PATIENCE, assert_consistent, finish, lane, run,
+    AMPLE_US, Heard, PATIENCE, assert_consistent, finish, lane, run,
     server::{Act, GOOD, Server, closed_port},
     take,
 };
 use crate::{
     experiment::schema::Connections,
-    load::{LoadError, LoadTotals, lane::LaneSpec, start},
+    load::{
+        LoadError, LoadTotals, client::Client, exchange::Template, lane::LaneSpec, source::Sources, start, voice::Voice,
+    },
     record::event::{LaneInterval, Outcome},
 };
 
@@ -165,4 +169,44 @@ async fn a_load_is_begun_only_once() {
     running.begin().expect("the first begin");
     assert!(matches!(running.begin(), Err(LoadError::BegunBefore)));
     assert_eq!(timeout(PATIENCE, running.stop()).await.expect("it ends").expect("an account"), LoadTotals::default());
+}
+
+/// What is remembered on the way of a connection that was lost must not be met again; one that ended by the book may.
+#[tokio::test]
+async fn the_port_of_a_lost_request_rests_and_that_of_an_answered_one_does_not() {
+    const SOON_US: i64 = 200_000;
+    let refused = closed_port().await;
+    for (act, timeout_us, rests) in [
+        (Act::Say(GOOD), AMPLE_US, 0),
+        (Act::SayAndClose(POLITE), AMPLE_US, 0),
+        (Act::SayAndReset(""), AMPLE_US, 1),
+        (Act::Stall, SOON_US, 1),
+    ] {
+        let server = Server::start(Box::leak(Box::new([act]))).await;
+        let spec = LaneSpec { timeout_us, ..lane("main", server.address, Connections::New) };
+        assert_eq!(resting_after_one_request(spec).await, rests, "{act:?}");
+    }
+    assert_eq!(resting_after_one_request(lane("main", refused, Connections::New)).await, 1, "refused");
+}
+
+async fn resting_after_one_request(spec: LaneSpec) -> usize {
+    let (ended, sources, origin) = (Rc::new(Notify::new()), Sources::new(), Instant::now());
+    let (messages, _inbox) = unbounded_channel();
+    let voice = Rc::new(Voice::new(messages));
+    let template = Template::new(Uri::from_static("/cart?id=7"), HeaderValue::from_static("shop"), 200, None);
+    let client = Rc::new(Client::new(spec.into(), template, origin, Rc::clone(&ended), voice, Rc::clone(&sources)));
+    let one_request = async {
+        client.begin(0);
+        client.send(0);
+        let over = origin + client.timeout();
+        while client.open() > 0 {
+            tokio::select! {
+                () = ended.notified() => {}
+                () = tokio::time::sleep_until(over) => client.pass_deadlines(u64::MAX),
+            }
+        }
+    };
+    let local = LocalSet::new();
+    local.run_until(timeout(PATIENCE, one_request)).await.expect("it ends");
+    sources.resting()
 }

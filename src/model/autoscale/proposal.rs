@@ -1,5 +1,5 @@
 //! How many replicas the usage of some pods asks for
-//! (k/pkg/controller/podautoscaler/{replica_calculator,metrics/utilization}.go, v1.34.4).
+//! (`k/pkg/controller/podautoscaler/{replica_calculator,metrics/utilization}.go`, v1.34.4).
 
 use std::{collections::BTreeMap, time::Duration};
 

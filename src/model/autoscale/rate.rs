@@ -1,5 +1,5 @@
 //! How an autoscaler comes to the number of replicas that it wants: after recent wishes, within its bounds, no faster than
-//! its policies say (k/pkg/controller/podautoscaler/horizontal.go, v1.34.4).
+//! its policies say (`k/pkg/controller/podautoscaler/horizontal.go`, v1.34.4).
 
 use std::time::Duration;
 

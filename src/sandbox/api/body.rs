@@ -1,5 +1,5 @@
-//! Bodies of requests: read within a bound, as JSON, YAML or protobuf, and held against the kind's fields as `fieldValidation`
-//! asks (apiserver/pkg/endpoints/handlers/{rest,create}.go, v0.34.4).
+//! Bodies of requests: read within a bound, as JSON, YAML or protobuf, and held against the kind's fields as
+//! `fieldValidation` asks (apiserver/pkg/endpoints/handlers/{rest,create}.go, v0.34.4).
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -7,7 +7,7 @@ use hyper::{HeaderMap, header::CONTENT_TYPE};
 use serde_json::Value;
 
 use super::{answer::ApiBody, protobuf, query::Query};
-use crate::sandbox::{error::ApiError, kinds::Kind, registry::shape};
+use crate::sandbox::{error::ApiError, kinds::Kind, registry::validate};
 
 /// The longest body that is read, as upstream's (`MaxRequestBodyBytes`).
 const BODY_MAX: usize = 3 * 1024 * 1024;
@@ -119,7 +119,7 @@ impl FieldValidation {
         if self == Self::Ignore {
             return Ok(Vec::new());
         }
-        let mut unknown: Vec<String> = shape::unknown_fields(kind, value)
+        let mut unknown: Vec<String> = validate::unknown_fields(kind, value)
             .into_iter()
             .filter(|field| !is_directive(field))
             .map(|field| format!("unknown field {field:?}"))

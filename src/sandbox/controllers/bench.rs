@@ -29,6 +29,7 @@ impl Bench {
         let registry = Registry::new(Arc::new(Store::new(kinds::ALL)), Allocator::default());
         let bench = Self { registry: Arc::new(registry) };
         bench.create(&kinds::NAMESPACE, &json!({"metadata": {"name": NAMESPACE}}));
+        bench.create(&kinds::SERVICE_ACCOUNT, &json!({"metadata": {"name": "default"}}));
         bench
     }
 
@@ -49,6 +50,25 @@ impl Bench {
             Ok(value)
         });
         changed.unwrap();
+    }
+
+    /// Changes an object past the API's rules, as an older version of it may have left it.
+    pub fn force(&self, kind: &'static Kind, name: &str, change: impl FnOnce(&mut Value)) {
+        let namespace = if kind.namespaced { NAMESPACE } else { "" };
+        let written = self.registry.store().write(kind, namespace, name, |before| {
+            let mut value = before.map(|object| object.value()).ok_or(())?;
+            change(&mut value);
+            Ok::<_, ()>(Some(value))
+        });
+        assert!(written.is_ok(), "{name} is not there");
+    }
+
+    fn bind(&self, pod: &str, node: &str) {
+        self.force(&kinds::POD, pod, |value| {
+            if value["spec"]["nodeName"].is_null() {
+                value["spec"]["nodeName"] = json!(node);
+            }
+        });
     }
 
     /// Lets a controller look at a key until it writes nothing any more; what it said last.
@@ -98,17 +118,13 @@ impl Bench {
 
     /// Binds a pod and starts it, without its being ready.
     pub fn start(&self, pod: &str, node: &str) {
-        self.change(&kinds::POD, pod, |value| value["spec"]["nodeName"] = json!(node));
+        self.bind(pod, node);
         self.report(pod, "Running", false);
     }
 
     /// Binds a pod, starts it and lets it be ready.
     pub fn ready(&self, pod: &str) {
-        self.change(&kinds::POD, pod, |value| {
-            if value["spec"]["nodeName"].is_null() {
-                value["spec"]["nodeName"] = json!("one");
-            }
-        });
+        self.bind(pod, "one");
         self.report(pod, "Running", true);
     }
 
@@ -134,11 +150,7 @@ impl Bench {
 
     /// Lets a pod's only container end.
     pub fn finish(&self, pod: &str, exit_code: i32) {
-        self.change(&kinds::POD, pod, |value| {
-            if value["spec"]["nodeName"].is_null() {
-                value["spec"]["nodeName"] = json!("one");
-            }
-        });
+        self.bind(pod, "one");
         self.write(&kinds::POD, pod, Part::Status, |value| {
             let now = names::now_seconds();
             value["status"] = json!({

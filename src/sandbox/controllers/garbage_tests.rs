@@ -34,7 +34,7 @@ async fn with_deployment() -> TestCluster {
             "template": template("web", "v1"),
         },
     });
-    cluster.create(&kinds::DEPLOYMENT, "default", value);
+    cluster.create(&kinds::DEPLOYMENT, "shop", value);
     cluster.until("running", |cluster| cluster.value(&kinds::DEPLOYMENT, "web")["status"]["readyReplicas"] == 3).await;
     cluster
 }
@@ -56,7 +56,7 @@ fn owner(name: &str, uid: &str, blocks: bool) -> Value {
 }
 
 fn uid_of(cluster: &TestCluster, name: &str) -> String {
-    cluster.registry.get(&kinds::CONFIG_MAP, "default", name).unwrap().uid.clone()
+    cluster.registry.get(&kinds::CONFIG_MAP, "shop", name).unwrap().uid.clone()
 }
 
 fn names(cluster: &TestCluster) -> Vec<String> {
@@ -100,7 +100,7 @@ async fn orphans_stay_without_an_owner() {
 #[tokio::test(start_paused = true)]
 async fn an_owner_is_a_uid_and_one_of_several_is_enough() {
     let cluster = cluster();
-    cluster.create(&kinds::CONFIG_MAP, "default", map("owner", &json!([])));
+    cluster.create(&kinds::CONFIG_MAP, "shop", map("owner", &json!([])));
     let uid = uid_of(&cluster, "owner");
     let table = [
         ("stays", json!([owner("owner", &uid, false)])),
@@ -110,7 +110,7 @@ async fn an_owner_is_a_uid_and_one_of_several_is_enough() {
         ("unserved", json!([{"apiVersion": "example.com/v1", "kind": "Thing", "name": "t", "uid": "z"}])),
     ];
     for (name, owners) in table {
-        cluster.create(&kinds::CONFIG_MAP, "default", map(name, &owners));
+        cluster.create(&kinds::CONFIG_MAP, "shop", map(name, &owners));
     }
     cluster.settle().await;
     assert_eq!(names(&cluster), ["one-of-two", "owner", "stays", "unserved"]);
@@ -125,11 +125,11 @@ async fn an_owner_is_a_uid_and_one_of_several_is_enough() {
 async fn only_dependents_that_block_hold_a_foreground_deletion_up() {
     for blocks in [true, false] {
         let cluster = cluster();
-        cluster.create(&kinds::CONFIG_MAP, "default", map("owner", &json!([])));
+        cluster.create(&kinds::CONFIG_MAP, "shop", map("owner", &json!([])));
         let uid = uid_of(&cluster, "owner");
         let mut dependent = map("dependent", &json!([owner("owner", &uid, blocks)]));
         dependent["metadata"]["finalizers"] = json!(["test/hold"]);
-        cluster.create(&kinds::CONFIG_MAP, "default", dependent);
+        cluster.create(&kinds::CONFIG_MAP, "shop", dependent);
         cluster.delete(&kinds::CONFIG_MAP, "owner", &with(Propagation::Foreground));
         cluster.settle().await;
         assert_eq!(names(&cluster).contains(&"owner".to_owned()), blocks, "blocks: {blocks}");
@@ -143,9 +143,9 @@ async fn only_dependents_that_block_hold_a_foreground_deletion_up() {
 #[tokio::test(start_paused = true)]
 async fn a_circle_of_owners_goes() {
     let cluster = cluster();
-    cluster.create(&kinds::CONFIG_MAP, "default", map("a", &json!([])));
+    cluster.create(&kinds::CONFIG_MAP, "shop", map("a", &json!([])));
     let a = uid_of(&cluster, "a");
-    cluster.create(&kinds::CONFIG_MAP, "default", map("b", &json!([owner("a", &a, true)])));
+    cluster.create(&kinds::CONFIG_MAP, "shop", map("b", &json!([owner("a", &a, true)])));
     let b = uid_of(&cluster, "b");
     cluster.change(&kinds::CONFIG_MAP, "a", Part::Main, |map| {
         map["metadata"]["ownerReferences"] = json!([owner("b", &b, true)]);
@@ -161,7 +161,7 @@ async fn a_circle_of_owners_goes() {
 async fn what_was_an_orphan_before_the_start_goes_too() {
     // The same objects, but the collector comes later.
     let mut cluster = TestCluster::start(|_| Vec::new());
-    cluster.create(&kinds::CONFIG_MAP, "default", map("lost", &json!([owner("nobody", "x", false)])));
+    cluster.create(&kinds::CONFIG_MAP, "shop", map("lost", &json!([owner("nobody", "x", false)])));
     cluster.settle().await;
     assert_eq!(names(&cluster), ["lost"]);
     let garbage = Arc::new(Garbage::new(Arc::clone(&cluster.registry)));

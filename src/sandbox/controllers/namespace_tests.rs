@@ -8,7 +8,7 @@ use crate::sandbox::controllers::{
     test_cluster::{Kubelet, TestCluster, bind, template},
 };
 
-const NAME: &str = "default";
+const NAME: &str = "shop";
 
 fn cluster() -> TestCluster {
     TestCluster::start(|registry| {

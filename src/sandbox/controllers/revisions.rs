@@ -1,7 +1,7 @@
 //! `ControllerRevision`s: the templates that a `StatefulSet` or `DaemonSet` has had, in the form in which `kubectl
 //! rollout history` and `rollout undo` read them: a strategic merge patch that puts the template back
-//! (k/pkg/controller/history/controller_history.go, `getPatch` in k/pkg/controller/statefulset/stateful_set_utils.go
-//! and k/pkg/controller/daemon/update.go, v1.34.4).
+//! (`k/pkg/controller/history/controller_history.go`, `getPatch` in `k/pkg/controller/statefulset/stateful_set_utils.go`
+//! and `k/pkg/controller/daemon/update.go`, v1.34.4).
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -114,26 +114,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_namespace_gets_its_account_and_certificate_again_and_again() {
         let cluster = cluster();
-        cluster.create(&kinds::NAMESPACE, "", json!({"metadata": {"name": "shop"}}));
+        cluster.create(&kinds::NAMESPACE, "", json!({"metadata": {"name": "second"}}));
         cluster.settle().await;
         for (kind, name) in [(&kinds::SERVICE_ACCOUNT, ACCOUNT), (&kinds::CONFIG_MAP, ROOT_CA)] {
-            let first = cluster.registry.get(kind, "shop", name).unwrap();
-            cluster.registry.delete(kind, "shop", name, &DeleteOptions::default()).unwrap();
+            let first = cluster.registry.get(kind, "second", name).unwrap();
+            cluster.registry.delete(kind, "second", name, &DeleteOptions::default()).unwrap();
             cluster.settle().await;
-            assert_ne!(cluster.registry.get(kind, "shop", name).unwrap().uid, first.uid, "{name}");
+            assert_ne!(cluster.registry.get(kind, "second", name).unwrap().uid, first.uid, "{name}");
         }
-        assert!(cluster.registry.get(&kinds::CONFIG_MAP, "shop", ROOT_CA).unwrap().value()["data"]["ca.crt"] == "PEM");
+        assert!(
+            cluster.registry.get(&kinds::CONFIG_MAP, "second", ROOT_CA).unwrap().value()["data"]["ca.crt"] == "PEM"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_changed_certificate_is_put_right_and_other_maps_are_left_alone() {
         let cluster = cluster();
-        cluster.create(&kinds::CONFIG_MAP, "default", json!({"metadata": {"name": "own"}, "data": {"ca.crt": "x"}}));
+        cluster.create(&kinds::CONFIG_MAP, "shop", json!({"metadata": {"name": "own"}, "data": {"ca.crt": "x"}}));
         cluster.settle().await;
         for name in [ROOT_CA, "own"] {
             let options = WriteOptions::default();
             let changed =
-                cluster.registry.change(&kinds::CONFIG_MAP, "default", name, Part::Main, &options, |mut value| {
+                cluster.registry.change(&kinds::CONFIG_MAP, "shop", name, Part::Main, &options, |mut value| {
                     value["data"]["ca.crt"] = json!("forged");
                     value["data"]["more"] = json!("");
                     Ok(value)
@@ -141,7 +143,7 @@ mod tests {
             changed.unwrap();
         }
         cluster.settle().await;
-        let data = |name| cluster.registry.get(&kinds::CONFIG_MAP, "default", name).unwrap().value()["data"].clone();
+        let data = |name| cluster.registry.get(&kinds::CONFIG_MAP, "shop", name).unwrap().value()["data"].clone();
         assert_eq!(data(ROOT_CA), json!({"ca.crt": "PEM"}));
         assert_eq!(data("own")["ca.crt"], "forged");
     }

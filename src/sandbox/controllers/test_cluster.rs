@@ -15,7 +15,8 @@ use crate::sandbox::{
     store::{Object, Op, Store},
 };
 
-const NAMESPACE: &str = "default";
+/// Where the tests are; `default` could not be deleted.
+pub const NAMESPACE: &str = "shop";
 const NODES: usize = 3;
 
 /// How pods fare.
@@ -42,7 +43,7 @@ pub struct TestCluster {
 }
 
 impl TestCluster {
-    /// A cluster with a namespace `default` and these controllers.
+    /// A cluster with a namespace `shop` and these controllers.
     pub fn start(controllers: impl Fn(&Arc<Registry>) -> Vec<Arc<dyn Controller>>) -> Self {
         let registry = Arc::new(Registry::new(Arc::new(Store::new(kinds::ALL)), Allocator::default()));
         let mut cluster = Self { registry, tasks: JoinSet::new() };
@@ -69,7 +70,7 @@ impl TestCluster {
         self.registry.create(kind, namespace, value, &WriteOptions::default()).unwrap()
     }
 
-    /// Changes an object of the namespace `default`.
+    /// Changes an object of the namespace `shop`.
     pub fn change(&self, kind: &'static Kind, name: &str, part: Part, change: impl FnOnce(&mut Value)) {
         let options = WriteOptions::default();
         let changed = self.registry.change(kind, NAMESPACE, name, part, &options, |mut value| {

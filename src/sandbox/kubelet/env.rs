@@ -1,6 +1,6 @@
-//! The environment of a container: its own variables, those from ConfigMaps, Secrets and the pod's fields, those of the
+//! The environment of a container: its own variables, those from `ConfigMaps`, Secrets and the pod's fields, those of the
 //! Services there are, and `$(NAME)` in all of them
-//! (k/pkg/kubelet/kubelet_pods.go makeEnvironmentVariables, k/pkg/kubelet/envvars, v1.34.4).
+//! (`k/pkg/kubelet/kubelet_pods.go` makeEnvironmentVariables, k/pkg/kubelet/envvars, v1.34.4).
 
 use std::collections::BTreeMap;
 
@@ -193,7 +193,7 @@ fn of_service(service: &Service) -> Vec<(String, String)> {
 }
 
 /// Replaces `$(NAME)` by the variable's value where there is one; `$$` is a dollar sign
-/// (k/third_party/forked/golang/expansion).
+/// (`k/third_party/forked/golang/expansion`).
 #[must_use]
 pub fn expand(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
     let mut result = String::with_capacity(text.len());
@@ -205,13 +205,12 @@ pub fn expand(text: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
             result.push('$');
             rest = escaped;
         } else if let Some((name, behind)) = after.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
-            match value(name) {
-                Some(value) => result.push_str(&value),
-                None => {
-                    result.push_str("$(");
-                    result.push_str(name);
-                    result.push(')');
-                }
+            if let Some(value) = value(name) {
+                result.push_str(&value);
+            } else {
+                result.push_str("$(");
+                result.push_str(name);
+                result.push(')');
             }
             rest = behind;
         } else {

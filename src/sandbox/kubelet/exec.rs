@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::{io::AsyncReadExt as _, time::sleep};
 
 use super::{
+    http_get,
     pods::{PodHandle, Seat},
     process::{Exit, Process, ProcessSpec, Stdio3},
     program::{self, NoProgram, Rules},
@@ -41,7 +42,7 @@ pub enum ExecError {
 ///
 /// # Errors
 /// When the container does not run, or the command may not.
-pub fn start(
+pub async fn start(
     shared: &Shared,
     pod: &PodHandle,
     container: &str,
@@ -49,9 +50,17 @@ pub fn start(
 ) -> Result<(Process, Stdio3), ExecError> {
     let seat = pod.seat(container).filter(Seat::runs).ok_or_else(|| ExecError::NotRunning(container.to_owned()))?;
     let options = &shared.options;
+    let mut line = line.to_vec();
+    if let (Some(port), Some(there), Some(address)) = (seat.stand_in_port, moves_page(&line), pod.address()) {
+        // A stand-in has no page to move, so it is told what the move is for; what is left to run is nothing.
+        let order = if there { "heal" } else { "unready" };
+        let told = http_get::Target::control(address, port, order).get().await;
+        told.map_err(|why| ExecError::Start(std::io::Error::other(why)))?;
+        line = ["/evenkeel", "demo-sleep", "0ms"].map(str::to_owned).to_vec();
+    }
     let rules =
         Rules { stand_ins: &options.stand_ins, host_programs: options.host_programs, find: &program::find_on_host };
-    let program = rules.command(line.to_vec())?;
+    let program = rules.command(&line)?;
     let spec = ProcessSpec {
         program: program.line(&options.programs),
         env: seat.env.clone(),
@@ -71,7 +80,7 @@ pub async fn run(shared: &Arc<Shared>, pod: &PodHandle, container: &str, line: &
         sleep(span).await;
         return Ok(Done { exit: Exit::Code(0), output: String::new() });
     }
-    let (process, streams) = start(shared, pod, container, line)?;
+    let (process, streams) = start(shared, pod, container, line).await?;
     let Stdio3 { stdin, mut stdout, mut stderr } = streams;
     drop(stdin);
     let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -87,4 +96,40 @@ pub async fn run(shared: &Arc<Shared>, pod: &PodHandle, container: &str, line: &
     let ((), (), exit) = tokio::join!(read_out, read_err, process.wait());
     out.extend(err);
     Ok(Done { exit, output: String::from_utf8_lossy(&out).into_owned() })
+}
+
+/// Whether a command moves a web server's page back to its place (true) or away from it (false): how upstream's tests of
+/// `StatefulSets`, which take Apache's image, make a pod ready or unready.
+fn moves_page(line: &[String]) -> Option<bool> {
+    let script = line.last()?;
+    let words: Vec<&str> = script.split_whitespace().take_while(|word| *word != "||").collect();
+    let names: Vec<&str> = words.iter().copied().filter(|word| !word.starts_with('-')).collect();
+    let ["mv", from, to] = names.as_slice() else { return None };
+    let page = |path: &str| path.ends_with("/index.html");
+    match (from.starts_with("/tmp/"), to.starts_with("/tmp")) {
+        (false, true) if page(from) => Some(false),
+        (true, false) if page(from) => Some(true),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moves_page;
+
+    #[test]
+    fn a_web_servers_page_is_moved_away_and_back() {
+        for (script, wanted) in [
+            ("mv -v /usr/local/apache2/htdocs/index.html /tmp/ || true", Some(false)),
+            ("mv -v /tmp/index.html /usr/local/apache2/htdocs/ || true", Some(true)),
+            ("mv /a/b /tmp/", None),
+            ("mv /tmp/index.html /tmp/x", None),
+            ("ls /usr/local/apache2/htdocs/index.html", None),
+            ("", None),
+        ] {
+            let line = ["/bin/sh", "-x", "-c", script].map(str::to_owned);
+            assert_eq!(moves_page(&line), wanted, "{script}");
+        }
+        assert_eq!(moves_page(&[]), None);
+    }
 }

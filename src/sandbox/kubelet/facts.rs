@@ -1,5 +1,5 @@
 //! What the kubelet knows about one container of a pod, and its part of the pod's status
-//! (k/pkg/kubelet/kubelet_pods.go convertToAPIContainerStatuses, v1.34.4).
+//! (`k/pkg/kubelet/kubelet_pods.go` convertToAPIContainerStatuses, v1.34.4).
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -144,7 +144,7 @@ impl Facts {
         ContainerStatus {
             name: self.name.clone(),
             state: Some(self.api_state()),
-            last_state: Some(self.last.as_ref().map(|ended| terminated(ended)).unwrap_or_default()),
+            last_state: Some(self.last.as_ref().map(terminated).unwrap_or_default()),
             ready: self.ready(),
             restart_count: self.restarts,
             image,

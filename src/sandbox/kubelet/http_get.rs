@@ -1,10 +1,13 @@
 //! The kubelet's HTTP requests, of probes and of hooks: a new connection each time, closed after it, with failures in
 //! the words of Go's client, which people know from events (k/pkg/probe/http, k/pkg/kubelet/lifecycle, v1.34.4).
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, body::Bytes, client::conn::http1, header};
+use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::{
     api::core::v1::{Container, HTTPGetAction},
@@ -21,6 +24,7 @@ const USER_AGENT: &str = "kube-probe/1.34";
 /// Where and what to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
+    method: Method,
     host: String,
     port: u16,
     path: String,
@@ -67,6 +71,7 @@ impl Target {
         };
         let path = action.path.clone().unwrap_or_default();
         Ok(Self {
+            method: Method::GET,
             host: action.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| pod_ip.to_owned()),
             port,
             path: if path.starts_with('/') { path } else { format!("/{path}") },
@@ -77,6 +82,18 @@ impl Target {
                 .map(|header| (header.name.clone(), header.value.clone()))
                 .collect(),
         })
+    }
+
+    /// An order to a demo service, such as `unready`.
+    #[must_use]
+    pub fn control(address: Ipv4Addr, port: u16, order: &str) -> Self {
+        Self {
+            method: Method::POST,
+            host: address.to_string(),
+            port,
+            path: format!("/control/{order}"),
+            headers: Vec::new(),
+        }
     }
 
     /// Its URL, as events show it.
@@ -98,7 +115,9 @@ impl Target {
         let (mut sender, connection) =
             http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         let mut host = format!("{}:{}", self.host, self.port);
-        let mut request = Request::get(&self.path)
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path)
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::ACCEPT, "*/*")
             .header(header::CONNECTION, "close");

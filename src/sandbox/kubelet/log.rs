@@ -11,6 +11,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::sandbox::names;
+
 /// What is kept of one container's output.
 const KEPT_BYTES: usize = 1024 * 1024;
 
@@ -135,9 +137,9 @@ impl Writer {
     fn push(&self, mut text: Bytes, partial: bool) {
         while text.len() > LINE_MAX {
             let piece = text.split_to(LINE_MAX);
-            self.log.push(Line { at: Timestamp::now(), text: piece, stderr: self.stderr, partial: true });
+            self.log.push(Line { at: names::now(), text: piece, stderr: self.stderr, partial: true });
         }
-        self.log.push(Line { at: Timestamp::now(), text, stderr: self.stderr, partial });
+        self.log.push(Line { at: names::now(), text, stderr: self.stderr, partial });
     }
 
     /// The stream has ended; a last line need not have an end.

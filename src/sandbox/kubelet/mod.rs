@@ -56,7 +56,7 @@ const REAP_WITHIN: Duration = Duration::from_secs(10);
 
 /// The time as objects have it.
 fn time_now() -> Time {
-    Time(names::now_seconds().parse().unwrap_or_default())
+    Time(jiff::Timestamp::from_second(names::now().as_second()).unwrap_or_default())
 }
 
 /// The kubelet of all nodes.
@@ -77,8 +77,7 @@ impl Kubelet {
     ) -> Result<Arc<Self>, KubeletError> {
         let shared = Arc::new(Shared::new(registry, options));
         for spec in shared.options.nodes.clone() {
-            let node = add_node(&shared, spec)?;
-            node::register(&shared, &node)?;
+            add_node(&shared, spec)?;
         }
         if shared.options.status_only {
             tasks.spawn(status_only::run(Arc::clone(&shared)));
@@ -89,12 +88,12 @@ impl Kubelet {
         Ok(Arc::new(Self { shared }))
     }
 
-    /// Adds a node. Its object appears with its first heartbeat.
+    /// Adds a node.
     ///
     /// # Errors
-    /// When it cannot have an address.
-    pub fn add_node(&self, spec: NodeSpec) -> Result<(), AddressError> {
-        add_node(&self.shared, spec).map(drop)
+    /// When it cannot have an address, or be registered.
+    pub fn add_node(&self, spec: NodeSpec) -> Result<(), KubeletError> {
+        add_node(&self.shared, spec)
     }
 
     /// Power over the nodes.
@@ -169,7 +168,7 @@ impl Kubelet {
     ///
     /// # Errors
     /// A pod or container that isn't here or does not run; a command that may not run here.
-    pub fn exec(
+    pub async fn exec(
         &self,
         namespace: &str,
         pod: &str,
@@ -177,7 +176,8 @@ impl Kubelet {
         command: &[String],
     ) -> Result<(Process, Stdio3), ApiError> {
         let (handle, container) = self.container(namespace, pod, container)?;
-        exec::start(&self.shared, &handle, &container, command).map_err(|error| match error {
+        let started = exec::start(&self.shared, &handle, &container, command).await;
+        started.map_err(|error| match error {
             exec::ExecError::NotRunning(_) => ApiError::bad_request(format!("container not found ({container:?})")),
             exec::ExecError::Program(program::NoProgram::NotAllowed(program)) => {
                 ApiError::not_in_the_sandbox(format!("exec of {program:?} without --host-programs"))
@@ -229,12 +229,12 @@ pub enum KubeletError {
     Register(#[from] ApiError),
 }
 
-fn add_node(shared: &Shared, spec: NodeSpec) -> Result<Arc<Node>, AddressError> {
+fn add_node(shared: &Shared, spec: NodeSpec) -> Result<(), KubeletError> {
     let address = match spec.address {
         Some(address) => address,
         None => shared.node_addresses.take_usable()?,
     };
     let node = Arc::new(Node::new(spec, address));
     shared.nodes.insert(Arc::clone(&node));
-    Ok(node)
+    Ok(node::register(shared, &node)?)
 }

@@ -1,4 +1,4 @@
-//! Nodes as their kubelets tell of them: registration, leases, status (k/pkg/kubelet/{kubelet_node_status,nodestatus}.go,
+//! Nodes as their kubelets tell of them: registration, leases, status (`k/pkg/kubelet/{kubelet_node_status,nodestatus}.go`,
 //! component-helpers lease controller, v1.34.4).
 //!
 //! One task renews for all nodes, each at its own moment within the ten seconds.
@@ -28,15 +28,19 @@ const REPORT: Duration = Duration::from_secs(300);
 /// How finely renewals are spread.
 const STEP: Duration = Duration::from_millis(100);
 
+/// So many steps are in a renewal's period.
+const STEPS: usize = 100;
+
 /// The namespace of nodes' leases.
 const LEASES: &str = "kube-node-lease";
 
 /// A node's beats.
 struct Beat {
     node: Arc<Node>,
+    /// Its kubelet worked when it was last looked at.
     worked: bool,
     next: Instant,
-    reported: Option<Instant>,
+    reported: Instant,
 }
 
 /// Registers nodes and renews their leases until it is dropped.
@@ -46,13 +50,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
     steps.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         steps.tick().await;
-        for node in shared.nodes.all() {
-            if !beats.iter().any(|beat| Arc::ptr_eq(&beat.node, &node)) {
-                beats.push(Beat { node, worked: false, next: Instant::now(), reported: None });
-            }
-        }
-        beats.sort_by(|one, other| one.node.spec.name.cmp(&other.node.spec.name));
         let now = Instant::now();
+        for node in shared.nodes.from(beats.len()) {
+            renew_or_say(&shared, &node);
+            // Each has its own moment, as if they had been started one after another.
+            let steps = u32::try_from(beats.len() % STEPS).unwrap_or_default();
+            let next = now + STEP * (steps + 1);
+            beats.push(Beat { node, worked: true, next, reported: now });
+        }
         for beat in &mut beats {
             beat.step(&shared, now);
         }
@@ -69,14 +74,12 @@ impl Beat {
         }
         self.next = now + RENEWAL;
         let done = if begins { self.begin(shared, now) } else { self.renew(shared, now) };
-        if let Err(error) = done {
-            tracing::debug!(node = self.node.spec.name, %error, "a node did not tell of itself");
-        }
+        say(&self.node, done);
     }
 
     fn begin(&mut self, shared: &Shared, now: Instant) -> Result<(), ApiError> {
         register(shared, &self.node)?;
-        self.reported = Some(now);
+        self.reported = now;
         renew_lease(shared, &self.node)
     }
 
@@ -86,11 +89,22 @@ impl Beat {
         let is_ready = shared.registry.get(&kinds::NODE, "", name)?.value()["status"]["conditions"]
             .as_array()
             .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"));
-        if is_ready && self.reported.is_some_and(|at| now.duration_since(at) < REPORT) {
+        if is_ready && now.duration_since(self.reported) < REPORT {
             return Ok(());
         }
-        self.reported = Some(now);
+        self.reported = now;
         write_status(shared, &self.node)
+    }
+}
+
+fn renew_or_say(shared: &Shared, node: &Node) {
+    say(node, renew_lease(shared, node));
+}
+
+/// A heartbeat that fails is followed by the next one; upstream logs it too.
+fn say(node: &Node, done: Result<(), ApiError>) {
+    if let Err(error) = done {
+        tracing::debug!(node = node.spec.name, %error, "a node did not tell of itself");
     }
 }
 

@@ -1,6 +1,6 @@
 //! One pod on its node, from its binding to its removal: a task that takes in what happens (changes of the object, ends of
 //! processes, verdicts of probes, power) and then does what is due, as the kubelet's sync loop does
-//! (k/pkg/kubelet/{kubelet,pod_workers}.go, kuberuntime_manager.go computePodActions, v1.34.4).
+//! (`k/pkg/kubelet/{kubelet,pod_workers}.go`, `kuberuntime_manager.go` computePodActions, v1.34.4).
 //!
 //! What is due is done at once: the real kubelet's relist of up to a second after a container's start or end is not
 //! modelled, nor that it does nothing else for a pod while it kills one of its containers.
@@ -414,7 +414,7 @@ impl Worker {
             return;
         }
         let metadata = &self.seen.pod.metadata;
-        let known = self.seen.pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let known = status::foreign(self.seen.pod.status.as_ref());
         let facts: Vec<Facts> = self.slots.iter().map(|slot| slot.facts.clone()).collect();
         let told = (facts, self.own.clone(), metadata.generation, known);
         if self.told.as_ref() == Some(&told) {

@@ -103,7 +103,9 @@ impl PodHandle {
 
     fn each_process(&self, act: impl Fn(&Process)) {
         let processes: Vec<_> = self.lock().seats.values().filter_map(|seat| seat.process.clone()).collect();
-        processes.iter().for_each(|process| act(process));
+        for process in processes {
+            act(&process);
+        }
     }
 
     pub(super) fn stop_processes(&self) {

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     net::Ipv4Addr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::watch;
@@ -79,24 +79,44 @@ impl Node {
 /// The nodes by name.
 #[derive(Debug, Default)]
 pub struct Nodes {
-    all: Mutex<HashMap<String, Arc<Node>>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_name: HashMap<String, Arc<Node>>,
+    /// In the order in which they were added; none is ever removed.
+    all: Vec<Arc<Node>>,
 }
 
 impl Nodes {
     /// A node.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Node>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.lock().by_name.get(name).cloned()
     }
 
     /// All nodes.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Node>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.from(0)
+    }
+
+    /// The nodes that were added after so many others.
+    #[must_use]
+    pub fn from(&self, first: usize) -> Vec<Arc<Node>> {
+        self.lock().all.get(first..).unwrap_or_default().to_vec()
     }
 
     pub(super) fn insert(&self, node: Arc<Node>) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(node.spec.name.clone(), node);
+        let mut table = self.lock();
+        if table.by_name.insert(node.spec.name.clone(), Arc::clone(&node)).is_none() {
+            table.all.push(node);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

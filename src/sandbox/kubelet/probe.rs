@@ -1,5 +1,5 @@
 //! Probes: one task for each probe of a container, for as long as the pod is there
-//! (k/pkg/kubelet/prober/{worker,prober,prober_manager}.go, v1.34.4).
+//! (`k/pkg/kubelet/prober/{worker,prober,prober_manager}.go`, v1.34.4).
 //!
 //! As upstream, a probe's period counts from when the pod was taken on, not from the container's start; a readiness probe
 //! is also run at once when the pod's status is looked at while the container is not ready. Upstream's first such look

@@ -141,6 +141,7 @@ pub struct Stdio3 {
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
+    supervised: bool,
     exit: watch::Receiver<Option<Exit>>,
 }
 
@@ -153,7 +154,7 @@ impl Process {
     pub fn start(launcher: &[OsString], spec: &ProcessSpec, log: Arc<Log>, live: &Arc<Live>) -> io::Result<Self> {
         let mut child = spawn(launcher, spec, Stdio::null())?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        Self::adopt(child, live, async move {
+        Self::adopt(child, spec.supervise, live, async move {
             let out = copy(stdout, Writer::new(Arc::clone(&log), false));
             let err = copy(stderr, Writer::new(Arc::clone(&log), true));
             tokio::join!(out, err);
@@ -172,12 +173,13 @@ impl Process {
             stdout: child.stdout.take().ok_or_else(missing)?,
             stderr: child.stderr.take().ok_or_else(missing)?,
         };
-        Ok((Self::adopt(child, live, std::future::ready(()))?, streams))
+        Ok((Self::adopt(child, spec.supervise, live, std::future::ready(()))?, streams))
     }
 
     /// Hands the child to a task of its own, which outlives whoever started it, and reaps it.
     fn adopt(
         mut child: Child,
+        supervised: bool,
         live: &Arc<Live>,
         output: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<Self> {
@@ -201,7 +203,7 @@ impl Process {
             live.change(|pids| _ = pids.remove(&pid));
             ended.send_replace(Some(status.map_or(Exit::Code(i32::from(launcher::NOT_STARTED)), Exit::of)));
         });
-        Ok(Self { pid, exit })
+        Ok(Self { pid, supervised, exit })
     }
 
     /// Its process id, which is its group's too.
@@ -248,7 +250,8 @@ impl Process {
             return Usage::default();
         }
         let mut usage = Usage::default();
-        let mut todo = vec![self.pid];
+        // The supervisor is ours, not the container's.
+        let mut todo = if self.supervised { launcher::children(self.pid) } else { vec![self.pid] };
         let mut counted = 0;
         while let Some(pid) = todo.pop().filter(|_| counted < COUNTED_MAX) {
             counted += 1;

@@ -65,7 +65,7 @@ impl Rules<'_> {
         if is_built_in(image) {
             return match command {
                 [] => self.own(args.to_vec()),
-                command => self.command([command, args].concat()),
+                command => self.command(&[command, args].concat()),
             };
         }
         if !self.is_stand_in(image) {
@@ -87,13 +87,13 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// When there is none.
-    pub fn command(&self, line: Vec<String>) -> Result<Program, NoProgram> {
+    pub fn command(&self, line: &[String]) -> Result<Program, NoProgram> {
         let Some((program, rest)) = line.split_first() else { return Err(NoProgram::NotFound(String::new())) };
         if is_own(program) {
             return self.own(rest.to_vec());
         }
         if !self.host_programs {
-            return match parse_sleep(&line) {
+            return match parse_sleep(line) {
                 Some(span) => Ok(Program::Own(vec!["demo-sleep".to_owned(), format!("{}ms", span.as_millis())])),
                 None => Err(NoProgram::NotAllowed(program.clone())),
             };

@@ -1,6 +1,6 @@
 //! What a living pod needs next: its address, its volumes, its containers one after another, restarts with back-off, and
-//! its end when nothing is left to run (kuberuntime_manager.go computePodActions and SyncPod, kuberuntime_container.go
-//! startContainer, k/pkg/kubelet/images/image_manager.go, v1.34.4).
+//! its end when nothing is left to run (`kuberuntime_manager.go` computePodActions and `SyncPod`, `kuberuntime_container.go`
+//! startContainer, `k/pkg/kubelet/images/image_manager.go`, v1.34.4).
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ const RELIST: Duration = Duration::from_secs(1);
 /// How soon missing volumes are looked for again.
 const VOLUMES_AGAIN: Duration = Duration::from_millis(500);
 
-/// The deadline's words (k/pkg/kubelet/active_deadline.go).
+/// The deadline's words (`k/pkg/kubelet/active_deadline.go`).
 const DEADLINE: (&str, &str) = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
 
 impl Worker {
@@ -115,7 +115,7 @@ impl Worker {
         true
     }
 
-    /// Whether the ConfigMaps and Secrets of the pod's volumes exist. Their contents are for containers to see, which
+    /// Whether the `ConfigMaps` and Secrets of the pod's volumes exist. Their contents are for containers to see, which
     /// have no file system of their own here.
     fn volumes_are_there(&mut self) -> bool {
         if self.slots.iter().any(|slot| slot.run > 0) {
@@ -324,12 +324,12 @@ impl Worker {
             let declared = slot.container.ports.iter().flatten().map(|port| port.container_port).next();
             let probes =
                 [&slot.container.readiness_probe, &slot.container.liveness_probe, &slot.container.startup_probe];
-            let probed = probes.into_iter().flatten().find_map(|probe| {
+            let asked_at = probes.into_iter().flatten().find_map(|probe| {
                 let http = probe.http_get.as_ref().map(|action| &action.port);
                 let port = http.or_else(|| probe.tcp_socket.as_ref().map(|action| &action.port))?;
                 super::http_get::resolve_port(port, &slot.container).ok()
             });
-            declared.and_then(|port| u16::try_from(port).ok()).or(probed)
+            declared.and_then(|port| u16::try_from(port).ok()).or(asked_at)
         };
         of(&self.slots[index]).unwrap_or_else(|| {
             let others = self.slots[..index]

@@ -1,5 +1,5 @@
 //! A pod's status from what is known about its containers: phase, conditions, addresses. Pure
-//! (k/pkg/kubelet/kubelet_pods.go getPhase and generateAPIPodStatus, k/pkg/kubelet/status/generate.go, v1.34.4).
+//! (`k/pkg/kubelet/kubelet_pods.go` getPhase and generateAPIPodStatus, k/pkg/kubelet/status/generate.go, v1.34.4).
 
 use k8s_openapi::{
     api::core::v1::{Container, HostIP, Pod, PodCondition, PodIP, PodStatus},
@@ -10,6 +10,13 @@ use super::facts::{Facts, Role, State};
 
 /// Conditions that the kubelet writes; others are left as they are.
 const OWN: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// The conditions that others have written.
+#[must_use]
+pub fn foreign(status: Option<&PodStatus>) -> Vec<PodCondition> {
+    let all = status.iter().flat_map(|status| status.conditions.iter().flatten());
+    all.filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned().collect()
+}
 
 /// What is known about a pod besides its containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,10 +110,9 @@ pub fn pod_status(
         Some((reason, message)) if phase == "Failed" => (Some(reason.clone()), Some(message.clone())),
         _ => (None, None),
     };
-    let mut conditions: Vec<PodCondition> = before.conditions.clone().unwrap_or_default();
-    conditions.retain(|condition| !OWN.contains(&condition.type_.as_str()));
+    let mut conditions = foreign(Some(before));
     let gates = unmet_gates(pod, &conditions);
-    for mut condition in own_conditions(facts, own, phase, gates) {
+    for mut condition in own_conditions(facts, own, phase, &gates) {
         let old = before.conditions.iter().flatten().find(|old| old.type_ == condition.type_);
         let kept = old.filter(|old| old.status == condition.status).and_then(|old| old.last_transition_time.clone());
         condition.last_transition_time = Some(kept.unwrap_or_else(|| now.clone()));
@@ -134,8 +140,7 @@ pub fn pod_status(
 fn final_phase(facts: &[Facts], restart_policy: &str, own: &PodFacts) -> &'static str {
     let phase = phase(facts, restart_policy, own.over);
     match (own.over, &own.failed, phase) {
-        (true, Some(_), _) => "Failed",
-        (true, None, "Pending" | "Running") => "Failed",
+        (true, Some(_), _) | (true, None, "Pending" | "Running") => "Failed",
         // A terminal phase waits until nothing runs any more (status_manager.go mergePodStatus).
         (false, _, "Succeeded" | "Failed") if facts.iter().any(Facts::runs) => "Running",
         (_, _, phase) => phase,
@@ -166,7 +171,7 @@ fn condition(type_: &str, problem: Option<(&str, String)>) -> PodCondition {
     PodCondition { type_: type_.to_owned(), status: status.to_owned(), reason, message, ..PodCondition::default() }
 }
 
-fn own_conditions(facts: &[Facts], own: &PodFacts, phase: &str, gates: Vec<String>) -> Vec<PodCondition> {
+fn own_conditions(facts: &[Facts], own: &PodFacts, phase: &str, gates: &[String]) -> Vec<PodCondition> {
     let mut sandbox = condition("PodReadyToStartContainers", None);
     if own.over || own.pod_ip.is_none() {
         "False".clone_into(&mut sandbox.status);

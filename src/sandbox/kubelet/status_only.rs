@@ -41,7 +41,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 changes = watcher.next() => {
                     let Ok(changes) = changes else { break };
                     for batch in changes.chunks(BATCH) {
-                        batch.iter().for_each(|change| take(&shared, change));
+                        for change in batch {
+                            take(&shared, change);
+                        }
                         tokio::task::yield_now().await;
                     }
                 }
@@ -61,7 +63,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 async fn all(shared: &Shared, objects: &[Arc<Object>]) {
     for batch in objects.chunks(BATCH) {
-        batch.iter().for_each(|object| settle(shared, object));
+        for object in batch {
+            settle(shared, object);
+        }
         tokio::task::yield_now().await;
     }
 }

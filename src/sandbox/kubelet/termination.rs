@@ -1,6 +1,6 @@
 //! The end of containers and pods: preStop inside the grace, SIGTERM, SIGKILL, the final status, the object's removal
-//! (k/pkg/kubelet/kuberuntime/{kuberuntime_container,kuberuntime_termination_order}.go, k/pkg/kubelet/kubelet.go
-//! SyncTerminatingPod, k/pkg/kubelet/pod_workers.go calculateEffectiveGracePeriod, v1.34.4).
+//! (`k/pkg/kubelet/kuberuntime/{kuberuntime_container,kuberuntime_termination_order}.go`, k/pkg/kubelet/kubelet.go
+//! `SyncTerminatingPod`, `k/pkg/kubelet/pod_workers.go` calculateEffectiveGracePeriod, v1.34.4).
 
 use std::{sync::Arc, time::Duration};
 

@@ -29,8 +29,8 @@ pub(super) struct Endpoint {
 /// A port of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Port {
-    pub(super) port: u16,
-    pub(super) node_port: Option<u16>,
+    pub(super) number: u16,
+    pub(super) on_nodes: Option<u16>,
     pub(super) endpoints: Vec<Endpoint>,
 }
 
@@ -63,11 +63,11 @@ impl Snapshot {
         let mut snapshot = Self { services: entries.clone(), ..Self::default() };
         for entry in entries.values() {
             for (at, port) in entry.ports.iter().enumerate() {
-                if let Some(number) = port.node_port {
+                if let Some(number) = port.on_nodes {
                     snapshot.node_ports.insert(number, (Arc::clone(entry), at));
                 }
                 if let Some(ip) = entry.cluster_ip {
-                    snapshot.cluster_ips.insert((ip, port.port), (Arc::clone(entry), at));
+                    snapshot.cluster_ips.insert((ip, port.number), (Arc::clone(entry), at));
                 }
             }
         }
@@ -96,8 +96,8 @@ pub(super) fn entry(service: &Service, slices: &BTreeMap<String, Arc<EndpointSli
         .filter_map(|port| {
             let name = port.name.as_deref().unwrap_or_default();
             Some(Port {
-                port: port_number(port.port)?,
-                node_port: port.node_port.and_then(port_number),
+                number: port_number(port.port)?,
+                on_nodes: port.node_port.and_then(port_number),
                 endpoints: slices.values().flat_map(|slice| endpoints(slice, name)).collect(),
             })
         })

@@ -1,5 +1,5 @@
 //! When a node's table follows a change: kube-proxy's own rule, for each node by itself
-//! (k/pkg/proxy/runner/bounded_frequency_runner.go, v1.34.4). A change is worked in at once if the last time is at least
+//! (`k/pkg/proxy/runner/bounded_frequency_runner.go`, v1.34.4). A change is worked in at once if the last time is at least
 //! the minimum period ago, else when that period is over; what comes meanwhile goes with it.
 
 use std::{

@@ -65,6 +65,26 @@ fn check_namespace(kind: &Kind, namespace: &str, metadata: &mut Value) -> Result
     Ok(())
 }
 
+/// The status of an object that nobody has looked at yet: what Go writes for the type's zero value, where numbers that
+/// are not `omitempty` stand as 0 (k8s.io/api/*/types.go, v0.34.4).
+pub(super) fn fresh_status(kind: &Kind) -> Value {
+    match kind.kind {
+        "ReplicaSet" => json!({"replicas": 0}),
+        "StatefulSet" => json!({"replicas": 0, "availableReplicas": 0}),
+        "DaemonSet" => json!({
+            "currentNumberScheduled": 0,
+            "numberMisscheduled": 0,
+            "desiredNumberScheduled": 0,
+            "numberReady": 0,
+        }),
+        "PodDisruptionBudget" => {
+            json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0})
+        }
+        "HorizontalPodAutoscaler" => json!({"desiredReplicas": 0}),
+        _ => json!({}),
+    }
+}
+
 /// Checks the metadata of a new version against the old one, and keeps what only the server sets.
 pub(super) fn for_update(
     kind: &Kind,

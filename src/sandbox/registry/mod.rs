@@ -131,9 +131,7 @@ impl Registry {
         metadata::for_create(kind, namespace, &mut value)?;
         let name = super::store::text_at(&value["metadata"], "name");
         if kind.status && kind.kind != "Node" {
-            if let Some(object) = value.as_object_mut() {
-                object.shift_remove("status");
-            }
+            value["status"] = metadata::fresh_status(kind);
         }
         defaults::apply(kind, &mut value);
         let mut services = self.hold_services(kind, Part::Main);

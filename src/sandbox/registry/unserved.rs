@@ -39,10 +39,8 @@ const OF_SPECS: [(&str, &str, &str); 6] = [
 ];
 
 /// Values in the specs of other kinds that are refused.
-const OF_VALUES: [(&str, &str, &str, &str); 2] = [
-    ("PersistentVolumeClaim", "volumeMode", "Block", "claims of block devices"),
-    ("Service", "sessionAffinity", "ClientIP", "Services with sessionAffinity ClientIP"),
-];
+const OF_VALUES: [(&str, &str, &str, &str); 1] =
+    [("PersistentVolumeClaim", "volumeMode", "Block", "claims of block devices")];
 
 /// Whether an object asks for something that the sandbox does not serve.
 ///
@@ -126,7 +124,6 @@ mod tests {
             ),
             (pod(json!({"containers": [{"livenessProbe": {"grpc": {"port": 1}}}]})), "gRPC probes"),
             ((&kinds::SERVICE, json!({"externalIPs": ["10.0.0.1"]})), "Services with externalIPs"),
-            ((&kinds::SERVICE, json!({"sessionAffinity": "ClientIP"})), "Services with sessionAffinity ClientIP"),
             (
                 (&kinds::STATEFUL_SET, json!({"volumeClaimTemplates": [{"spec": {"volumeMode": "Block"}}]})),
                 "claims of block devices",
@@ -147,7 +144,7 @@ mod tests {
             "volumes": VOLUMES.iter().map(|kind| json!({"name": "a", *kind: {}})).collect::<Vec<_>>(),
         });
         assert_eq!(check(&kinds::POD, &json!({"spec": spec})), Ok(()));
-        assert_eq!(check(&kinds::SERVICE, &json!({"spec": {"sessionAffinity": "None"}})), Ok(()));
+        assert_eq!(check(&kinds::SERVICE, &json!({"spec": {"sessionAffinity": "ClientIP"}})), Ok(()));
         assert_eq!(check(&kinds::CONFIG_MAP, &json!({"data": {}})), Ok(()));
     }
 }

@@ -85,15 +85,12 @@ impl Cache {
             return *at;
         }
         let info = NodeInfo { name: name.to_owned(), ..NodeInfo::default() };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.nodes[at] = info;
-                at
-            }
-            None => {
-                self.nodes.push(info);
-                self.nodes.len() - 1
-            }
+        let at = if let Some(at) = self.free.pop() {
+            self.nodes[at] = info;
+            at
+        } else {
+            self.nodes.push(info);
+            self.nodes.len() - 1
         };
         self.by_name.insert(name.to_owned(), at);
         at

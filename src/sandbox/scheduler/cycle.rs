@@ -1,4 +1,4 @@
-//! One pod's turn: which nodes would do, which of them is best (k/pkg/scheduler/schedule_one.go, v1.34.4).
+//! One pod's turn: which nodes would do, which of them is best (`k/pkg/scheduler/schedule_one.go`, v1.34.4).
 //!
 //! Upstream's default plugins with their weights, but for what has nothing to go by here: volumes are bound wherever
 //! the pod goes, and images weigh nothing.
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::sandbox::random::Random;
 
-/// Weights of the scores (apis/config/v1/default_plugins.go).
+/// Weights of the scores (`apis/config/v1/default_plugins.go`).
 const WEIGHT_TAINTS: i64 = 3;
 const WEIGHT_NODE_AFFINITY: i64 = 2;
 const WEIGHT_SPREAD: i64 = 2;

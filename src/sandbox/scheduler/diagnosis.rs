@@ -124,6 +124,8 @@ mod tests {
              2 Insufficient cpu, 2 Insufficient memory. preemption: 0/3 nodes are available: \
              1 Preemption is not helpful for scheduling, 2 No preemption victims found for incoming pod."
         );
+        diagnosis.never_preempts = true;
+        assert!(diagnosis.message().ends_with("preemption: not eligible due to preemptionPolicy=Never."));
         assert_eq!(Diagnosis::default().message(), "no nodes available to schedule pods");
     }
 }

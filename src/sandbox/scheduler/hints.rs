@@ -25,9 +25,7 @@ pub(super) fn helps(cache: &Cache, event: Event<'_>, waiting: &Waiting) -> bool 
 fn might(plugin: Plugin, cache: &Cache, event: Event<'_>, pod: &PodInfo) -> bool {
     match (plugin, event) {
         (_, Event::Node(before, now)) => by_node(plugin, before, now, pod),
-        (Plugin::PodTopologySpread, Event::NodeGone) => true,
-        (_, Event::NodeGone) => false,
-        (Plugin::Fit, Event::PodGone(_)) => true,
+        (Plugin::PodTopologySpread, Event::NodeGone) | (Plugin::Fit, Event::PodGone(_)) => true,
         (Plugin::NodePorts, Event::PodGone(gone)) => {
             pod.host_ports.iter().any(|port| gone.host_ports.iter().any(|other| port.conflicts(other)))
         }

@@ -1,6 +1,6 @@
 //! The pods that wait for a node: most important first, then oldest; those for which there was none wait until
 //! something changes that might help, and a growing while in any case
-//! (k/pkg/scheduler/backend/queue/scheduling_queue.go, v1.34.4).
+//! (`k/pkg/scheduler/backend/queue/scheduling_queue.go`, v1.34.4).
 
 use std::{
     cmp::Reverse,
@@ -66,27 +66,24 @@ impl Queue {
     /// Adds a pod, or takes over a new version of it. What changed about it may let it be placed.
     pub(super) fn put(&mut self, key: &Key, pod: Arc<PodInfo>) {
         let wanted = if pod.gated { Some(Place::Gated) } else { None };
-        match self.pods.get_mut(key).filter(|waiting| waiting.pod.uid == pod.uid) {
-            Some(waiting) => {
-                let same = waiting.pod.generation == pod.generation && waiting.pod.labels == pod.labels;
-                waiting.pod = pod;
-                if same {
-                    return;
-                }
+        if let Some(waiting) = self.pods.get_mut(key).filter(|waiting| waiting.pod.uid == pod.uid) {
+            let same = waiting.pod.generation == pod.generation && waiting.pod.labels == pod.labels;
+            waiting.pod = pod;
+            if same {
+                return;
             }
-            None => {
-                self.remove(key);
-                self.arrivals += 1;
-                let waiting = Waiting {
-                    pod,
-                    failed: BTreeSet::new(),
-                    attempts: 0,
-                    tried: Instant::now(),
-                    arrived: self.arrivals,
-                    place: Place::Taken,
-                };
-                self.pods.insert(key.clone(), waiting);
-            }
+        } else {
+            self.remove(key);
+            self.arrivals += 1;
+            let waiting = Waiting {
+                pod,
+                failed: BTreeSet::new(),
+                attempts: 0,
+                tried: Instant::now(),
+                arrived: self.arrivals,
+                place: Place::Taken,
+            };
+            self.pods.insert(key.clone(), waiting);
         }
         match wanted {
             Some(place) => self.move_to(key, place),

@@ -91,7 +91,7 @@ impl Resources {
 /// What a pod asks for, and what scoring takes it for (CPU, memory): the containers and staying init containers
 /// together, or the largest that comes before them.
 pub(super) fn of_pod(spec: &PodSpec) -> (Resources, (i64, i64)) {
-    let asked = total(spec, |list| Resources::read(list));
+    let asked = total(spec, Resources::read);
     let scored = total(spec, |list| {
         let mut amounts = Resources::read(list);
         let has = |name: &str| list.is_some_and(|list| list.contains_key(name));

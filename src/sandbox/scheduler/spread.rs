@@ -160,13 +160,12 @@ pub(super) fn scores(
     // The cluster's defaults also count on nodes that have only one of the labels.
     let considered = |node: &NodeInfo| !own || wishes.iter().all(|wish| node.labels.contains_key(&wish.key));
     let classes: Vec<HashSet<ClassId>> = wishes.iter().map(|wish| wish.classes(cache, pod)).collect();
-    let value_of = |node: &NodeInfo, wish: &Constraint| node.labels.get(&wish.key).cloned().unwrap_or_default();
-    let mut counts: Vec<HashMap<String, i64>> = vec![HashMap::new(); wishes.len()];
+    let mut counts: Vec<HashMap<&str, i64>> = vec![HashMap::new(); wishes.len()];
     let mut considered_count = 0;
     for node in feasible.iter().filter(|node| considered(node)) {
         considered_count += 1;
         for (wish, counts) in wishes.iter().zip(&mut counts).filter(|(wish, _)| wish.key != HOSTNAME) {
-            counts.entry(value_of(node, wish)).or_default();
+            counts.entry(node.labels.get(&wish.key).map_or("", String::as_str)).or_default();
         }
     }
     let sizes: Vec<usize> = wishes
@@ -183,7 +182,7 @@ pub(super) fn scores(
                 let here = if wish.key == HOSTNAME {
                     count_on(node, &classes[at])
                 } else {
-                    counts[at].get(value).copied().unwrap_or(0)
+                    counts[at].get(value.as_str()).copied().unwrap_or(0)
                 };
                 sum += here as f64 * weight(sizes[at]) + (wish.max_skew - 1) as f64;
             }
@@ -200,14 +199,17 @@ fn count_by_value(
     pod: &PodInfo,
     wishes: &[&Constraint],
     classes: &[HashSet<ClassId>],
-    counts: &mut [HashMap<String, i64>],
+    counts: &mut [HashMap<&str, i64>],
     considered: impl Fn(&NodeInfo) -> bool,
 ) {
-    if counts.iter().all(HashMap::is_empty) {
+    // Hosts are counted one by one when they are scored.
+    let counted: Vec<(usize, &&Constraint)> =
+        wishes.iter().enumerate().filter(|(at, _)| !counts[*at].is_empty()).collect();
+    if counted.is_empty() {
         return;
     }
-    for node in cache.in_order().filter(|node| considered(node)) {
-        for (at, wish) in wishes.iter().enumerate() {
+    for node in cache.in_order().filter(|node| !node.classes.is_empty() && considered(node)) {
+        for (at, wish) in counted.iter().copied() {
             let value = node.labels.get(&wish.key).map_or("", String::as_str);
             if let Some(count) = counts[at].get_mut(value)
                 && wish.counts_node(pod, node)

@@ -1,5 +1,5 @@
 //! One metric of an autoscaler: what is measured, what it asks for, and how the status tells it
-//! (`computeReplicasForMetric` of k/pkg/controller/podautoscaler/horizontal.go, v1.34.4). Only usage of CPU and memory is
+//! (`computeReplicasForMetric` of `k/pkg/controller/podautoscaler/horizontal.go`, v1.34.4). Only usage of CPU and memory is
 //! measured; whatever needs an adapter fails as it does in a cluster without one.
 
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use k8s_openapi::{
     api::{
         autoscaling::v2::{
             ContainerResourceMetricStatus, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
-            ResourceMetricStatus,
+            ResourceMetricSource, ResourceMetricStatus,
         },
         core::v1::Pod,
     },
-    apimachinery::pkg::api::resource::Quantity,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector},
 };
 
 use super::read::{self, Wanted};
@@ -183,7 +183,7 @@ impl View<'_> {
             _ => {
                 let name = named(spec.external.as_ref().map(|external| &external.metric.name));
                 let selector = spec.external.as_ref().and_then(|external| external.metric.selector.as_ref());
-                let selector = selector.map_or_else(|| "nil".to_owned(), |_| "&LabelSelector{...}".to_owned());
+                let selector = selector.map_or_else(|| "nil".to_owned(), selector_in_go);
                 Failure {
                     reason: "FailedGetExternalMetric",
                     message: format!(
@@ -194,6 +194,31 @@ impl View<'_> {
                 }
             }
         }
+    }
+}
+
+/// A selector as Go prints it.
+fn selector_in_go(selector: &LabelSelector) -> String {
+    let labels = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}: {value},"));
+    let requirements = selector.match_expressions.iter().flatten().map(|one| {
+        let values = one.values.clone().unwrap_or_default().join(" ");
+        format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},", one.key, one.operator)
+    });
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
+        labels.collect::<String>(),
+        requirements.collect::<String>(),
+    )
+}
+
+/// The metric of an autoscaler that names none: 80 % of the requested CPU (k/pkg/apis/autoscaling/v2/defaults.go).
+pub(super) fn by_default() -> MetricSpec {
+    let target =
+        MetricTarget { type_: "Utilization".to_owned(), average_utilization: Some(80), ..MetricTarget::default() };
+    MetricSpec {
+        type_: "Resource".to_owned(),
+        resource: Some(ResourceMetricSource { name: "cpu".to_owned(), target }),
+        ..MetricSpec::default()
     }
 }
 

@@ -1,5 +1,5 @@
 //! Horizontal pod autoscalers: every 15 s from the usage of pods to a number of replicas
-//! (k/pkg/controller/podautoscaler/horizontal.go, v1.34.4).
+//! (`k/pkg/controller/podautoscaler/horizontal.go`, v1.34.4).
 //!
 //! * [`read`]: objects for the arithmetic, which is in [`crate::model::autoscale`].
 //! * [`metric`]: one metric.
@@ -281,7 +281,8 @@ impl Look<'_> {
     /// The largest of what the metrics ask for; one that cannot be read keeps the target from shrinking
     /// (`computeReplicasForMetrics`).
     fn wish(&mut self, pods: &[Arc<Pod>], current: i32) -> Result<(Wish, Vec<MetricStatus>), String> {
-        let specs = self.autoscaler.spec.clone().unwrap_or_default().metrics.unwrap_or_default();
+        let specs = self.autoscaler.spec.clone().unwrap_or_default().metrics.filter(|all| !all.is_empty());
+        let specs = specs.unwrap_or_else(|| vec![metric::by_default()]);
         let namespace = self.namespace().to_owned();
         let view = View { namespace: &namespace, pods, usage: self.usage, current, now: self.now };
         let (mut largest, mut statuses, mut failures) = (None::<Wish>, Vec::with_capacity(specs.len()), Vec::new());
@@ -309,8 +310,7 @@ impl Look<'_> {
             let (count, text) = (failures.len(), first.text());
             return Err(format!("invalid metrics ({count} invalid out of {}), first error is: {text}", specs.len()));
         }
-        let wish =
-            largest.ok_or_else(|| "invalid metrics (0 invalid out of 0), first error is: %!v(<nil>)".to_owned())?;
+        let wish = largest.ok_or_else(|| "there are no metrics".to_owned())?;
         let message = format!("the HPA was able to successfully calculate a replica count from {}", wish.name);
         self.set("ScalingActive", true, "ValidMetricFound", message);
         Ok((wish, statuses))

@@ -28,10 +28,11 @@ fn cpu(percent: i32) -> Value {
     json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}})
 }
 
-/// A ReplicaSet of ready pods that each request a whole core, and an autoscaler of it.
+/// A `ReplicaSet` of ready pods that each request a whole core, and an autoscaler of it.
 fn bench(replicas: i32, spec: &Value) -> (Bench, Autoscalers, Arc<Told>) {
     let bench = Bench::new();
-    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main"}]}});
+    let template =
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "one"}]}});
     bench.create(
         &kinds::REPLICA_SET,
         &json!({
@@ -53,7 +54,7 @@ fn bench(replicas: i32, spec: &Value) -> (Bench, Autoscalers, Arc<Told>) {
     (bench, controller, told)
 }
 
-/// Lets there be as many pods as the ReplicaSet says, long started and ready.
+/// Lets there be as many pods as the `ReplicaSet` says, long started and ready.
 fn follow(bench: &Bench) {
     let wanted = bench.value(&kinds::REPLICA_SET, "web")["spec"]["replicas"].as_u64().unwrap();
     for number in 0..wanted {
@@ -63,7 +64,7 @@ fn follow(bench: &Bench) {
                 &kinds::POD,
                 &json!({
                     "metadata": {"name": name, "labels": {"app": "web"}},
-                    "spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "1"}}}]},
+                    "spec": {"containers": [{"name": "main", "image": "one", "resources": {"requests": {"cpu": "1"}}}]},
                 }),
             );
             bench.ready(&name);
@@ -249,7 +250,7 @@ async fn pods_without_requests_have_no_utilization_but_a_usage() {
         let (bench, controller, told) = bench(2, &json!({"metrics": [metric]}));
         told.say(2_000);
         for pod in bench.living() {
-            bench.change(&kinds::POD, &pod, |pod| pod["spec"]["containers"][0]["resources"] = json!({}));
+            bench.force(&kinds::POD, &pod, |pod| pod["spec"]["containers"][0]["resources"] = json!({}));
         }
         assert_eq!(look(&bench, &controller).await, wanted);
         if wanted == 2 {

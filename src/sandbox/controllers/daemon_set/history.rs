@@ -1,5 +1,5 @@
 //! The revisions of a `DaemonSet`: the one of its template, and the older ones up to a limit
-//! (k/pkg/controller/daemon/update.go `constructHistory`, v1.34.4).
+//! (`k/pkg/controller/daemon/update.go` `constructHistory`, v1.34.4).
 
 use std::{collections::BTreeSet, sync::Arc};
 

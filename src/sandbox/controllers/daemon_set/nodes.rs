@@ -1,6 +1,6 @@
 //! Which nodes a `DaemonSet` runs on, and how its pods are tied to them
-//! (k/pkg/controller/daemon/daemon_controller.go `NodeShouldRunDaemonPod`, k/pkg/controller/daemon/util/daemonset_util.go,
-//! v1.34.4; component-helpers/scheduling/corev1/nodeaffinity, v0.34.4).
+//! (`k/pkg/controller/daemon/daemon_controller.go` `NodeShouldRunDaemonPod`, `k/pkg/controller/daemon/util/daemonset_util.go`,
+//! v1.34.4; `component-helpers/scheduling/corev1/nodeaffinity`, v0.34.4).
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! Rolling updates of a `DaemonSet`: which old pods go, and which nodes get a second pod first
-//! (k/pkg/controller/daemon/update.go `rollingUpdate`, v1.34.4).
+//! (`k/pkg/controller/daemon/update.go` `rollingUpdate`, v1.34.4).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -146,6 +146,10 @@ mod tests {
         texts.iter().enumerate().map(of).collect()
     }
 
+    fn owned(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
     fn step(texts: &[&str], surge: i32, unavailable: i32, runs: &dyn Fn(&str) -> bool) -> (Vec<String>, Vec<String>) {
         let nodes = nodes(texts);
         let view = View {
@@ -171,17 +175,14 @@ mod tests {
             (&["N", "N", "N"], 1, &[]),
         ];
         for (texts, unavailable, deleted) in table {
-            assert_eq!(
-                step(texts, 0, unavailable, &|_| true),
-                (deleted.iter().map(|one| (*one).to_owned()).collect(), vec![]),
-                "{texts:?}"
-            );
+            assert_eq!(step(texts, 0, unavailable, &|_| true), (owned(deleted), vec![]), "{texts:?}");
         }
     }
 
     #[test]
     fn with_surge_the_old_pod_goes_once_the_new_one_is_available() {
-        let table: [(&[&str], i32, &[&str], &[&str]); 6] = [
+        type Row<'a> = (&'a [&'a str], i32, &'a [&'a str], &'a [&'a str]);
+        let table: [Row<'_>; 6] = [
             (&["O", "O", "O"], 1, &[], &["0"]),
             (&["On", "O", "O"], 1, &[], &[]),
             (&["ON", "O", "O"], 1, &["0O"], &["1"]),
@@ -191,14 +192,7 @@ mod tests {
         ];
         for (texts, surge, deleted, created) in table {
             let (delete, create) = step(texts, surge, 0, &|_| true);
-            assert_eq!(
-                (delete, create),
-                (
-                    deleted.iter().map(|one| (*one).to_owned()).collect(),
-                    created.iter().map(|one| (*one).to_owned()).collect()
-                ),
-                "{texts:?}"
-            );
+            assert_eq!((delete, create), (owned(deleted), owned(created)), "{texts:?}");
         }
     }
 

@@ -92,9 +92,9 @@ struct Watch {
 impl Watch {
     fn start(cluster: &TestCluster) -> Self {
         let store = cluster.registry.store();
-        let (version, pods) = store.list(&kinds::POD, Some("default"));
+        let (version, pods) = store.list(&kinds::POD, Some("shop"));
         let ready = pods.iter().map(|pod| (pod.name.clone(), counts(&pod.value()))).collect::<BTreeMap<_, _>>();
-        let sets = store.list(&kinds::REPLICA_SET, Some("default")).1;
+        let sets = store.list(&kinds::REPLICA_SET, Some("shop")).1;
         let wanted = sets.iter().map(|set| (set.name.clone(), set.value()["spec"]["replicas"].as_i64().unwrap()));
         let mut watch = Self {
             sets: store.watch(&kinds::REPLICA_SET, version).unwrap(),
@@ -139,7 +139,7 @@ async fn a_rolling_update_keeps_to_its_bounds_at_every_moment() {
     for (replicas, surge, unavailable) in [(1, 1, 0), (2, 1, 0), (3, 1, 0), (4, 1, 1), (5, 2, 1), (8, 2, 2), (10, 3, 2)]
     {
         let cluster = cluster();
-        cluster.create(&kinds::DEPLOYMENT, "default", deployment(replicas, &rolling()));
+        cluster.create(&kinds::DEPLOYMENT, "shop", deployment(replicas, &rolling()));
         cluster.until("first rollout", is_done).await;
         let mut watch = Watch::start(&cluster);
         update_to(&cluster, "v2");
@@ -163,7 +163,7 @@ async fn a_rollout_has_upstreams_names_annotations_events_and_conditions() {
     let cluster = cluster();
     let mut value = deployment(3, &rolling());
     value["metadata"]["annotations"] = json!({"note": "x", "kubectl.kubernetes.io/last-applied-configuration": "{}"});
-    cluster.create(&kinds::DEPLOYMENT, "default", value);
+    cluster.create(&kinds::DEPLOYMENT, "shop", value);
     cluster.settle().await;
     let set = set_of(&cluster, "v1");
     let name = set["metadata"]["name"].as_str().unwrap().to_owned();
@@ -218,7 +218,7 @@ async fn a_rollout_has_upstreams_names_annotations_events_and_conditions() {
 #[tokio::test(start_paused = true)]
 async fn a_rollback_takes_the_old_set_again_under_a_new_revision() {
     let cluster = cluster();
-    cluster.create(&kinds::DEPLOYMENT, "default", deployment(2, &rolling()));
+    cluster.create(&kinds::DEPLOYMENT, "shop", deployment(2, &rolling()));
     cluster.until("v1", is_done).await;
     let first = set_of(&cluster, "v1")["metadata"]["uid"].clone();
     update_to(&cluster, "v2");
@@ -240,7 +240,7 @@ async fn a_rollout_that_stalls_is_told_by_its_deadline_and_nothing_is_rolled_bac
     let cluster = cluster();
     let mut value = deployment(3, &rolling());
     value["spec"]["progressDeadlineSeconds"] = json!(30);
-    cluster.create(&kinds::DEPLOYMENT, "default", value);
+    cluster.create(&kinds::DEPLOYMENT, "shop", value);
     cluster.until("v1", is_done).await;
     update_to(&cluster, "broken");
     let began = tokio::time::Instant::now();
@@ -263,7 +263,7 @@ async fn a_rollout_that_stalls_is_told_by_its_deadline_and_nothing_is_rolled_bac
 #[tokio::test(start_paused = true)]
 async fn unhealthy_old_pods_do_not_block_the_next_rollout() {
     let cluster = cluster();
-    cluster.create(&kinds::DEPLOYMENT, "default", deployment(4, &rolling()));
+    cluster.create(&kinds::DEPLOYMENT, "shop", deployment(4, &rolling()));
     cluster.until("v1", is_done).await;
     update_to(&cluster, "broken");
     sleep(Duration::from_secs(20)).await;
@@ -280,7 +280,7 @@ async fn unhealthy_old_pods_do_not_block_the_next_rollout() {
 #[tokio::test(start_paused = true)]
 async fn scaling_in_the_middle_of_a_rollout_is_spread_in_proportion() {
     let cluster = cluster();
-    cluster.create(&kinds::DEPLOYMENT, "default", deployment(10, &rolling()));
+    cluster.create(&kinds::DEPLOYMENT, "shop", deployment(10, &rolling()));
     cluster.until("v1", is_done).await;
     update_to(&cluster, "broken");
     sleep(Duration::from_secs(20)).await;
@@ -302,7 +302,7 @@ async fn scaling_in_the_middle_of_a_rollout_is_spread_in_proportion() {
 #[tokio::test(start_paused = true)]
 async fn a_paused_deployment_scales_but_does_not_roll() {
     let cluster = cluster();
-    cluster.create(&kinds::DEPLOYMENT, "default", deployment(2, &rolling()));
+    cluster.create(&kinds::DEPLOYMENT, "shop", deployment(2, &rolling()));
     cluster.until("v1", is_done).await;
     cluster.change(&kinds::DEPLOYMENT, "web", Part::Main, |value| {
         value["spec"]["paused"] = json!(true);
@@ -324,7 +324,7 @@ async fn a_paused_deployment_scales_but_does_not_roll() {
 #[tokio::test(start_paused = true)]
 async fn recreate_waits_until_no_old_pod_is_left() {
     let cluster = cluster();
-    cluster.create(&kinds::DEPLOYMENT, "default", deployment(3, &json!({"type": "Recreate"})));
+    cluster.create(&kinds::DEPLOYMENT, "shop", deployment(3, &json!({"type": "Recreate"})));
     cluster.until("v1", is_done).await;
     update_to(&cluster, "v2");
     let images = |cluster: &TestCluster| -> Vec<String> {
@@ -352,7 +352,7 @@ async fn history_is_kept_up_to_its_limit() {
     let cluster = cluster();
     let mut value = deployment(1, &rolling());
     value["spec"]["revisionHistoryLimit"] = json!(2);
-    cluster.create(&kinds::DEPLOYMENT, "default", value);
+    cluster.create(&kinds::DEPLOYMENT, "shop", value);
     for image in ["v1", "v2", "v3", "v4", "v5"] {
         update_to(&cluster, image);
         cluster.until(image, is_done).await;
@@ -368,7 +368,7 @@ async fn a_hash_that_is_taken_is_avoided() {
     let value = deployment(1, &rolling());
     let wanted: k8s_openapi::api::core::v1::PodTemplateSpec =
         serde_json::from_value(value["spec"]["template"].clone()).unwrap();
-    let created = cluster.create(&kinds::DEPLOYMENT, "default", value.clone());
+    let created = cluster.create(&kinds::DEPLOYMENT, "shop", value.clone());
     let stored = serde_json::from_value(created.value()["spec"]["template"].clone()).unwrap_or(wanted);
     let name = format!("web-{}", template::hash(&stored, None));
     let foreign = json!({
@@ -379,7 +379,7 @@ async fn a_hash_that_is_taken_is_avoided() {
             "template": template("other", "v1"),
         },
     });
-    cluster.create(&kinds::REPLICA_SET, "default", foreign);
+    cluster.create(&kinds::REPLICA_SET, "shop", foreign);
     cluster.until("done", is_done).await;
     assert_eq!(object(&cluster)["status"]["collisionCount"], 1);
     let sets = cluster.all(&kinds::REPLICA_SET);
@@ -389,12 +389,11 @@ async fn a_hash_that_is_taken_is_avoided() {
 #[tokio::test(start_paused = true)]
 async fn a_set_that_matches_is_adopted_and_one_that_does_not_any_more_is_let_go() {
     let cluster = cluster();
-    cluster.create(&kinds::DEPLOYMENT, "default", deployment(1, &rolling()));
+    cluster.create(&kinds::DEPLOYMENT, "shop", deployment(1, &rolling()));
     cluster.until("v1", is_done).await;
     let name = set_of(&cluster, "v1")["metadata"]["name"].as_str().unwrap().to_owned();
-    let owner = |cluster: &TestCluster| {
-        cluster.registry.get(&kinds::REPLICA_SET, "default", &name).unwrap().controller().cloned()
-    };
+    let owner =
+        |cluster: &TestCluster| cluster.registry.get(&kinds::REPLICA_SET, "shop", &name).unwrap().controller().cloned();
     cluster.change(&kinds::REPLICA_SET, &name, Part::Main, |set| set["metadata"]["labels"]["app"] = json!("other"));
     cluster.settle().await;
     assert_eq!(owner(&cluster), None);
@@ -408,7 +407,7 @@ async fn pods_have_to_stay_ready_before_the_next_step() {
     let cluster = cluster();
     let mut value = deployment(2, &rolling());
     value["spec"]["minReadySeconds"] = json!(20);
-    cluster.create(&kinds::DEPLOYMENT, "default", value);
+    cluster.create(&kinds::DEPLOYMENT, "shop", value);
     cluster.until("v1", is_done).await;
     let began = tokio::time::Instant::now();
     update_to(&cluster, "v2");

@@ -19,7 +19,7 @@ fn workload(registry: &Registry, kind: &'static Kind, name: &str, replicas: i32,
     create(registry, kind, "shop", &object).value()["metadata"]["uid"].clone()
 }
 
-/// A Deployment with so many replicas, its ReplicaSet, and so many pods of which so many are Ready.
+/// A Deployment with so many replicas, its `ReplicaSet`, and so many pods of which so many are Ready.
 fn deployment(registry: &Registry, replicas: i32, pods: u8, ready: u8) {
     let uid = workload(registry, &kinds::DEPLOYMENT, "api", replicas, &json!({}));
     let set = workload(registry, &kinds::REPLICA_SET, "api-1", pods.into(), &owned_by("Deployment", "api", &uid));

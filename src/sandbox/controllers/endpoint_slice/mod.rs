@@ -1,4 +1,4 @@
-//! The EndpointSlice controller: which pods are behind a Service, and in what state
+//! The `EndpointSlice` controller: which pods are behind a Service, and in what state
 //! (k/pkg/controller/endpointslice, endpointslice/{reconciler,utils,endpointset}.go, v1.34.4).
 //!
 //! * [`backend`]: pods and Services as the two endpoint controllers read them.

@@ -9,7 +9,7 @@ use crate::sandbox::registry::Part;
 
 fn service(registry: &Registry, spec: &Value) {
     let mut whole = json!({"metadata": {"name": "api", "labels": {"team": "a"}}, "spec": {
-        "clusterIP": "127.2.0.1", "selector": {"app": "api"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}});
+        "clusterIP": "127.96.1.1", "selector": {"app": "api"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}});
     fixture::merge(&mut whole["spec"], spec);
     create(registry, &kinds::SERVICE, "shop", &whole);
 }

@@ -1,5 +1,5 @@
 //! The Endpoints controller: the older object that says which pods are behind a Service
-//! (k/pkg/controller/endpoint/endpoints_controller.go, v1.34.4). Nothing in the sandbox goes by it; clients read it.
+//! (`k/pkg/controller/endpoint/endpoints_controller.go`, v1.34.4). Nothing in the sandbox goes by it; clients read it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -9,7 +9,7 @@ use crate::sandbox::fixture::{self, create, running, set_ready, settle, value};
 #[tokio::test(start_paused = true)]
 async fn ready_and_unready_pods_are_apart_and_terminating_ones_are_gone() {
     let registry = fixture::registry();
-    let service = json!({"metadata": {"name": "api"}, "spec": {"clusterIP": "127.2.0.1", "selector": {"app": "api"},
+    let service = json!({"metadata": {"name": "api"}, "spec": {"clusterIP": "127.96.1.1", "selector": {"app": "api"},
         "ports": [{"port": 80, "targetPort": 8080}]}});
     create(&registry, &kinds::SERVICE, "shop", &service);
     let mut tasks = JoinSet::new();

@@ -1,5 +1,5 @@
 //! When a Job's failed pods are replaced: after 10 s, doubling to 10 min, counted from the last failure
-//! (k/pkg/controller/job/backoff_utils.go, v1.34.4).
+//! (`k/pkg/controller/job/backoff_utils.go`, v1.34.4).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Conditions of Jobs (k/pkg/controller/job/job_controller.go, k/pkg/controller/job/util/utils.go, v1.34.4).
+//! Conditions of Jobs (`k/pkg/controller/job/job_controller.go`, `k/pkg/controller/job/util/utils.go`, v1.34.4).
 
 use jiff::Timestamp;
 use k8s_openapi::{

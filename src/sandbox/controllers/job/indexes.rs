@@ -1,5 +1,5 @@
 //! Completion indexes of an Indexed Job, as sets of intervals: `0,2-5,9`
-//! (k/pkg/controller/job/{indexed_job_utils,success_policy}.go, v1.34.4).
+//! (`k/pkg/controller/job/{indexed_job_utils,success_policy}.go`, v1.34.4).
 
 use std::fmt;
 

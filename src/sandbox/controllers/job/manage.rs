@@ -1,5 +1,5 @@
 //! How many pods a Job runs: it creates those that it lacks, after the back-off, and deletes those that are too many
-//! (`manageJob` of k/pkg/controller/job/job_controller.go, v1.34.4).
+//! (`manageJob` of `k/pkg/controller/job/job_controller.go`, v1.34.4).
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

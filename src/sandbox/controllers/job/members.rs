@@ -1,5 +1,5 @@
 //! What a Job asks of its pods, and writes into them: the tracking finalizer, completion indexes, counts of failures
-//! (k/pkg/controller/job/{job_controller,indexed_job_utils,tracking_utils}.go, v1.34.4).
+//! (`k/pkg/controller/job/{job_controller,indexed_job_utils,tracking_utils}.go`, v1.34.4).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Jobs: pods that are to end (k/pkg/controller/{job,ttlafterfinished}, v1.34.4).
+//! Jobs: pods that are to end (`k/pkg/controller/{job,ttlafterfinished}`, v1.34.4).
 //!
 //! * `sync`, `manage`, `track`: one pass: judging, creating and deleting, counting.
 //! * [`members`], [`conditions`]: what is asked of pods and written into them and into the Job.

@@ -1,5 +1,5 @@
 //! What a Job's policies say: which failures end it, count or don't, and which successes are enough
-//! (k/pkg/controller/job/{pod_failure_policy,success_policy}.go, v1.34.4).
+//! (`k/pkg/controller/job/{pod_failure_policy,success_policy}.go`, v1.34.4).
 
 use k8s_openapi::api::{
     batch::v1::{

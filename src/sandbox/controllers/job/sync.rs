@@ -1,5 +1,5 @@
 //! One pass over a Job: what its pods came to, whether it ends, which pods it lacks
-//! (`syncJob` of k/pkg/controller/job/job_controller.go, v1.34.4).
+//! (`syncJob` of `k/pkg/controller/job/job_controller.go`, v1.34.4).
 
 use std::{
     collections::{BTreeMap, BTreeSet},

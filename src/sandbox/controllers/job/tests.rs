@@ -8,7 +8,7 @@ use super::{
 fn bench(spec: &Value) -> (Bench, Jobs) {
     let bench = Bench::new();
     let mut whole = json!({
-        "selector": {"matchLabels": {"job": "work"}},
+        "manualSelector": true, "selector": {"matchLabels": {"job": "work"}},
         "template": {
             "metadata": {"labels": {"job": "work"}},
             "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "one"}]},
@@ -162,7 +162,9 @@ async fn a_deadline_ends_the_job_and_waits_while_it_is_suspended() {
 fn suspending_deletes_active_pods_and_does_not_count_them() {
     let (bench, controller) = bench(&json!({"parallelism": 2, "completions": 2}));
     bench.settle(&controller, "work");
-    active(&bench).iter().for_each(|pod| bench.ready(pod));
+    for pod in active(&bench) {
+        bench.ready(&pod);
+    }
     bench.change(&kinds::JOB, "work", |job| job["spec"]["suspend"] = json!(true));
     bench.settle(&controller, "work");
     assert_eq!((active(&bench).len(), bench.leaving().len()), (0, 2));
@@ -202,7 +204,7 @@ fn doubles_of_an_index_and_pods_without_one_are_deleted() {
             &json!({
                 "metadata": {"name": name, "labels": {"job": "work"}, "annotations": {members::INDEX: index},
                     "finalizers": [members::FINALIZER], "ownerReferences": [owner]},
-                "spec": {"containers": [{"name": "main"}]},
+                "spec": {"containers": [{"name": "main", "image": "one"}], "restartPolicy": "Never"},
             }),
         );
     }
@@ -260,7 +262,6 @@ fn the_failure_policy_ends_a_job_or_overlooks_a_failure() {
     let rules = json!({"rules": [
         {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}},
         {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [7]}},
-        {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [9]}},
     ]});
     let whole = json!({"podFailurePolicy": rules, "backoffLimit": 0});
     let (told, controller) = bench(&whole);
@@ -280,6 +281,8 @@ fn the_failure_policy_ends_a_job_or_overlooks_a_failure() {
     assert_eq!((conditions_of(&ignored), &status(&ignored)["failed"]), (vec![], &Value::Null));
 
     let mut indexed = whole;
+    indexed["podFailurePolicy"]["rules"][0] =
+        json!({"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [9]}});
     indexed["completionMode"] = json!("Indexed");
     indexed["backoffLimitPerIndex"] = json!(5);
     indexed["completions"] = json!(2);
@@ -349,7 +352,7 @@ fn an_orphan_that_matches_is_adopted_with_its_finalizer_and_one_that_no_longer_d
     bench.create(
         &kinds::POD,
         &json!({
-            "metadata": {"name": "orphan", "labels": {"job": "work"}}, "spec": {"containers": [{"name": "main"}]},
+            "metadata": {"name": "orphan", "labels": {"job": "work"}}, "spec": {"containers": [{"name": "main", "image": "one"}], "restartPolicy": "Never"},
         }),
     );
     bench.settle(&controller, "work");

@@ -1,5 +1,5 @@
 //! How a Job's pods are counted, each exactly once: its uid goes into the status, then its finalizer, then it is counted
-//! (`trackJobStatusAndRemoveFinalizers` of k/pkg/controller/job/job_controller.go, v1.34.4).
+//! (`trackJobStatusAndRemoveFinalizers` of `k/pkg/controller/job/job_controller.go`, v1.34.4).
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,5 +1,5 @@
 //! The node lifecycle controller: notices nodes that stopped reporting, says so on them and on their pods, and taints
-//! them (k/pkg/controller/nodelifecycle/node_lifecycle_controller.go, v1.34.4).
+//! them (`k/pkg/controller/nodelifecycle/node_lifecycle_controller.go`, v1.34.4).
 //!
 //! * [`monitor`](self): every five seconds the health of all nodes, by their heartbeats as seen from here.
 //! * [`queue`]: `NoExecute` taints go out at the rate of a node's zone.

@@ -1,5 +1,5 @@
 //! Nodes that wait for their `NoExecute` taint, a queue for each zone, and the rate at which they get it
-//! (scheduler/rate_limited_queue.go, client-go/util/flowcontrol).
+//! (`scheduler/rate_limited_queue.go`, client-go/util/flowcontrol).
 
 use std::collections::VecDeque;
 

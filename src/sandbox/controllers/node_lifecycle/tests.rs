@@ -152,7 +152,8 @@ async fn with_no_node_left_nothing_is_tainted_and_all_have_time_again_afterwards
 #[tokio::test(start_paused = true)]
 async fn a_kubelet_that_says_not_ready_is_another_taint_and_swapped_at_once() {
     let (registry, _tasks) = start(&["n1", "n2"]);
-    live(&registry, &["n1", "n2"], 10).await;
+    // Not at the time of a look, so that the next one is seconds away.
+    live(&registry, &["n1", "n2"], 11).await;
     let says = |status: &str, heartbeat: &str| {
         json!({"status": {"conditions": [{"type": "Ready", "status": status,
             "lastHeartbeatTime": heartbeat, "lastTransitionTime": heartbeat}]}})

@@ -1,5 +1,5 @@
 //! The pod garbage collector: pods of nodes that are gone, terminating pods that nothing will ever finish, and finished
-//! pods beyond a number (k/pkg/controller/podgc/gc_controller.go, v1.34.4).
+//! pods beyond a number (`k/pkg/controller/podgc/gc_controller.go`, v1.34.4).
 
 use std::{
     collections::{HashMap, HashSet},

@@ -31,7 +31,7 @@ fn status(cluster: &TestCluster) -> Value {
 #[tokio::test(start_paused = true)]
 async fn pods_are_created_once_for_each_gap_with_owner_labels_and_events() {
     let cluster = cluster();
-    cluster.create(&kinds::REPLICA_SET, "default", set(5));
+    cluster.create(&kinds::REPLICA_SET, "shop", set(5));
     cluster.settle().await;
     assert_eq!(active(&cluster).len(), 5);
     let pod = &cluster.all(&kinds::POD)[0];
@@ -54,7 +54,7 @@ async fn pods_are_created_once_for_each_gap_with_owner_labels_and_events() {
 async fn a_pod_that_is_going_or_has_ended_is_replaced_at_once() {
     let mut cluster = cluster();
     cluster.run_pods(Kubelet { stops: Duration::from_secs(30), ..Kubelet::default() });
-    cluster.create(&kinds::REPLICA_SET, "default", set(3));
+    cluster.create(&kinds::REPLICA_SET, "shop", set(3));
     cluster.until("ready", |cluster| status(cluster)["readyReplicas"] == 3).await;
     let before = active(&cluster);
     cluster.delete(&kinds::POD, &before[0], &DeleteOptions::default());
@@ -70,7 +70,7 @@ async fn a_pod_that_is_going_or_has_ended_is_replaced_at_once() {
 #[tokio::test(start_paused = true)]
 async fn the_ones_that_are_not_ready_and_the_cheap_ones_go_first() {
     let mut cluster = cluster();
-    cluster.create(&kinds::REPLICA_SET, "default", set(4));
+    cluster.create(&kinds::REPLICA_SET, "shop", set(4));
     cluster.settle().await;
     let names = active(&cluster);
     for name in &names {
@@ -99,7 +99,7 @@ async fn of_a_deployments_pods_those_on_the_fuller_node_go_first() {
         value["metadata"] = json!({"name": name, "ownerReferences": owner});
         value["spec"]["selector"]["matchLabels"]["set"] = json!(name);
         value["spec"]["template"]["metadata"]["labels"]["set"] = json!(name);
-        cluster.create(&kinds::REPLICA_SET, "default", value);
+        cluster.create(&kinds::REPLICA_SET, "shop", value);
     }
     cluster.settle().await;
     let of = |set: &str| -> Vec<String> {
@@ -121,12 +121,12 @@ async fn matching_orphans_are_adopted_and_pods_that_match_no_more_are_released()
     let cluster = cluster();
     let mut orphan = template("web", "v1");
     orphan["metadata"]["name"] = json!("orphan");
-    cluster.create(&kinds::POD, "default", orphan);
-    cluster.create(&kinds::REPLICA_SET, "default", set(2));
+    cluster.create(&kinds::POD, "shop", orphan);
+    cluster.create(&kinds::REPLICA_SET, "shop", set(2));
     cluster.settle().await;
     let names = active(&cluster);
     assert!(names.len() == 2 && names.contains(&"orphan".to_owned()), "{names:?}");
-    let controller = |name: &str| cluster.registry.get(&kinds::POD, "default", name).unwrap().controller().cloned();
+    let controller = |name: &str| cluster.registry.get(&kinds::POD, "shop", name).unwrap().controller().cloned();
     assert_eq!(controller("orphan").unwrap().name, "web");
     cluster.change(&kinds::POD, "orphan", Part::Main, |pod| pod["metadata"]["labels"]["app"] = json!("other"));
     cluster.settle().await;
@@ -142,8 +142,8 @@ async fn a_pod_of_another_owner_is_left_alone_though_it_matches() {
     foreign["metadata"]["name"] = json!("foreign");
     foreign["metadata"]["ownerReferences"] =
         json!([{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "other", "controller": true}]);
-    cluster.create(&kinds::POD, "default", foreign);
-    cluster.create(&kinds::REPLICA_SET, "default", set(1));
+    cluster.create(&kinds::POD, "shop", foreign);
+    cluster.create(&kinds::REPLICA_SET, "shop", set(1));
     cluster.settle().await;
     assert_eq!(active(&cluster).len(), 2);
 }
@@ -154,7 +154,7 @@ async fn ready_pods_become_available_when_they_have_been_ready_for_long_enough()
     cluster.run_pods(Kubelet::default());
     let mut value = set(2);
     value["spec"]["minReadySeconds"] = json!(10);
-    cluster.create(&kinds::REPLICA_SET, "default", value);
+    cluster.create(&kinds::REPLICA_SET, "shop", value);
     cluster.until("ready", |cluster| status(cluster)["readyReplicas"] == 2).await;
     let ready = tokio::time::Instant::now();
     assert_eq!(status(&cluster)["availableReplicas"], Value::Null);
@@ -172,8 +172,8 @@ async fn a_refused_pod_is_a_condition_and_an_event_and_few_attempts() {
     // Past the rules that would refuse such a set.
     value["apiVersion"] = json!("apps/v1");
     value["kind"] = json!("ReplicaSet");
-    value["metadata"] = json!({"name": "web", "namespace": "default", "uid": "u", "generation": 1});
-    let written = cluster.registry.store().write(&kinds::REPLICA_SET, "default", "web", |_| Ok::<_, ()>(Some(value)));
+    value["metadata"] = json!({"name": "web", "namespace": "shop", "uid": "u", "generation": 1});
+    let written = cluster.registry.store().write(&kinds::REPLICA_SET, "shop", "web", |_| Ok::<_, ()>(Some(value)));
     written.unwrap();
     cluster.settle().await;
     let conditions = &status(&cluster)["conditions"];
@@ -182,7 +182,7 @@ async fn a_refused_pod_is_a_condition_and_an_event_and_few_attempts() {
     assert!(conditions[0]["message"].as_str().unwrap().contains("unable to create pods, no labels"));
     assert!(cluster.all(&kinds::POD).is_empty());
     // It can be created: the condition goes.
-    let fixed = cluster.registry.store().write(&kinds::REPLICA_SET, "default", "web", |before| {
+    let fixed = cluster.registry.store().write(&kinds::REPLICA_SET, "shop", "web", |before| {
         let mut value = before.unwrap().value();
         value["spec"]["template"]["metadata"]["labels"] = json!({"app": "web"});
         Ok::<_, ()>(Some(value))
@@ -197,7 +197,7 @@ async fn a_set_that_is_going_creates_nothing() {
     let cluster = cluster();
     let mut value = set(3);
     value["metadata"]["finalizers"] = json!(["test/hold"]);
-    cluster.create(&kinds::REPLICA_SET, "default", value);
+    cluster.create(&kinds::REPLICA_SET, "shop", value);
     cluster.settle().await;
     cluster.delete(&kinds::REPLICA_SET, "web", &DeleteOptions::default());
     let names = active(&cluster);
@@ -227,11 +227,11 @@ fn creation_starts_slowly_and_ends_with_the_batch_of_the_first_failure() {
 #[tokio::test(start_paused = true)]
 async fn more_than_a_burst_comes_in_several() {
     let cluster = cluster();
-    cluster.create(&kinds::REPLICA_SET, "default", set(1100));
+    cluster.create(&kinds::REPLICA_SET, "shop", set(1100));
     cluster.until("created", |cluster| status(cluster)["replicas"] == 1100).await;
     assert_eq!(active(&cluster).len(), 1100);
     let options = WriteOptions::default();
-    let scaled = cluster.registry.change(&kinds::REPLICA_SET, "default", "web", Part::Main, &options, |mut set| {
+    let scaled = cluster.registry.change(&kinds::REPLICA_SET, "shop", "web", Part::Main, &options, |mut set| {
         set["spec"]["replicas"] = json!(0);
         Ok(set)
     });

@@ -1,5 +1,5 @@
 //! The claims of a `StatefulSet`'s pods: created with the pod, and owned so that they go when the retention policy says
-//! (k/pkg/controller/statefulset/{stateful_pod_control,stateful_set_utils}.go, v1.34.4).
+//! (`k/pkg/controller/statefulset/{stateful_pod_control,stateful_set_utils}.go`, v1.34.4).
 
 use k8s_openapi::{
     Metadata, Resource,

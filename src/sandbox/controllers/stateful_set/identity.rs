@@ -1,5 +1,5 @@
 //! What makes a pod a `StatefulSet`'s: its ordinal, name, labels and volumes
-//! (k/pkg/controller/statefulset/stateful_set_utils.go, v1.34.4).
+//! (`k/pkg/controller/statefulset/stateful_set_utils.go`, v1.34.4).
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,

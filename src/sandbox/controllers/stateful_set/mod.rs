@@ -1,5 +1,5 @@
 //! `StatefulSet`s: pods with names and claims of their own, created, removed and updated one after another
-//! (k/pkg/controller/statefulset, v1.34.4).
+//! (`k/pkg/controller/statefulset`, v1.34.4).
 //!
 //! * [`identity`]: ordinals, names, labels, volumes.
 //! * `claims`: the claims and who owns them.

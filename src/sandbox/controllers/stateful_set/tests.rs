@@ -252,7 +252,8 @@ fn history_is_kept_up_to_its_limit() {
 fn a_pod_has_its_claims_and_they_go_with_it_only_where_the_policy_says() {
     for (scaled, owner) in [("Retain", None), ("Delete", Some("Pod"))] {
         let (bench, controller) = bench(&json!({
-            "replicas": 2, "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}],
+            "replicas": 2, "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}],
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": scaled},
         }));
         up(&bench, &controller);
@@ -286,7 +287,7 @@ fn a_pods_change_is_its_sets_and_an_orphan_with_the_right_name_is_adopted() {
     bench.create(
         &kinds::POD,
         &json!({
-            "metadata": {"name": "db-0", "labels": {"app": "db"}}, "spec": {"containers": [{"name": "main"}]},
+            "metadata": {"name": "db-0", "labels": {"app": "db"}}, "spec": {"containers": [{"name": "main", "image": "one"}]},
         }),
     );
     let change = |name: &str| {
@@ -297,6 +298,9 @@ fn a_pods_change_is_its_sets_and_an_orphan_with_the_right_name_is_adopted() {
     bench.settle(&controller, "db");
     assert_eq!(pods::controller_of(&bench.get::<Pod>("db-0").metadata).unwrap().name, "db");
     assert_eq!(controller.keys(&change("db-0")), [Key::new(NAMESPACE, "db")]);
-    bench.create(&kinds::POD, &json!({"metadata": {"name": "else-0"}, "spec": {"containers": []}}));
+    bench.create(
+        &kinds::POD,
+        &json!({"metadata": {"name": "else-0"}, "spec": {"containers": [{"name": "main", "image": "one"}]}}),
+    );
     assert!(controller.keys(&change("else-0")).is_empty());
 }

@@ -1,5 +1,5 @@
 //! One pass over a `StatefulSet`'s pods: create, wait, scale down, update, in this order, one pod at a time unless the
-//! policy is `Parallel` (k/pkg/controller/statefulset/stateful_set_control.go, v1.34.4).
+//! policy is `Parallel` (`k/pkg/controller/statefulset/stateful_set_control.go`, v1.34.4).
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,5 +1,5 @@
 //! Taint eviction: pods leave nodes whose `NoExecute` taints they do not tolerate, at once or after their seconds of
-//! toleration (k/pkg/controller/tainteviction/taint_eviction.go, v1.34.4). They are deleted, not evicted: no budget is
+//! toleration (`k/pkg/controller/tainteviction/taint_eviction.go`, v1.34.4). They are deleted, not evicted: no budget is
 //! asked.
 
 use std::{

@@ -10,12 +10,12 @@ fn taint(registry: &Registry, taints: &Value) {
     patch(registry, &kinds::NODE, "", "n1", Part::Main, &json!({"spec": {"taints": taints}}));
 }
 
-fn unreachable() -> Value {
-    json!([{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}])
+fn broken() -> Value {
+    json!([{"key": "example.com/broken", "effect": "NoExecute"}])
 }
 
 fn tolerating(seconds: &Value) -> Value {
-    let mut toleration = json!({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"});
+    let mut toleration = json!({"key": "example.com/broken", "operator": "Exists", "effect": "NoExecute"});
     if !seconds.is_null() {
         toleration["tolerationSeconds"] = seconds.clone();
     }
@@ -41,7 +41,7 @@ async fn a_pod_is_deleted_when_its_toleration_ends_and_the_budget_is_not_asked()
     running(&registry, "later", "n1", 2, true, &tolerating(&json!(300)));
     running(&registry, "never", "n1", 3, true, &tolerating(&Value::Null));
     settle(100).await;
-    taint(&registry, &unreachable());
+    taint(&registry, &broken());
     settle(100).await;
     assert!(is_leaving(&registry, "at-once") && !is_leaving(&registry, "later"));
     let pod = value(&registry, &kinds::POD, "shop", "at-once");
@@ -62,14 +62,14 @@ async fn a_pod_is_deleted_when_its_toleration_ends_and_the_budget_is_not_asked()
 async fn a_node_that_comes_back_in_time_keeps_its_pods_and_the_time_begins_anew() {
     let (registry, _tasks) = start();
     running(&registry, "later", "n1", 2, true, &tolerating(&json!(300)));
-    taint(&registry, &unreachable());
+    taint(&registry, &broken());
     settle(200_000).await;
     taint(&registry, &json!([]));
     settle(200_000).await;
     assert!(!is_leaving(&registry, "later"));
     let wanted = ("TaintManagerEviction".to_owned(), "Cancelling deletion of Pod shop/later".to_owned());
     assert!(events(&registry, "shop").contains(&wanted));
-    taint(&registry, &unreachable());
+    taint(&registry, &broken());
     settle(200_000).await;
     assert!(!is_leaving(&registry, "later"));
     settle(101_000).await;
@@ -79,7 +79,7 @@ async fn a_node_that_comes_back_in_time_keeps_its_pods_and_the_time_begins_anew(
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_comes_to_a_tainted_node_leaves_too() {
     let (registry, _tasks) = start();
-    taint(&registry, &unreachable());
+    taint(&registry, &broken());
     settle(1000).await;
     running(&registry, "new", "n1", 1, true, &json!({}));
     settle(100).await;

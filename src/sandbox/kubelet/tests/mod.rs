@@ -8,9 +8,12 @@ mod restarts;
 use std::{
     ffi::OsString,
     io::{Read as _, Write as _},
-    net::{IpAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, TcpListener},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,6 +64,11 @@ impl Rig {
     fn new(change: impl FnOnce(&mut KubeletOptions)) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let mut options = KubeletOptions::new(vec![NodeSpec::new("node-1")], programs(), scratch.path());
+        // Tests run side by side, and the harness to be killed beside them: each has addresses of its own.
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        let first = if arguments().is_empty() { 100 } else { 90 };
+        let second = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        options.pod_base = Ipv4Addr::new(127, second, 0, 0);
         change(&mut options);
         let registry = registry();
         let mut tasks = JoinSet::new();
@@ -105,7 +113,7 @@ impl Rig {
         };
         match tokio::time::timeout(PATIENCE, wait).await {
             Ok(pod) => pod,
-            Err(_) => panic!("{name} never was {what}: {:#?}\n{:#?}", self.pod(name), self.events(name)),
+            Err(_elapsed) => panic!("{name} never was {what}: {:#?}\n{:#?}", self.pod(name), self.events(name)),
         }
     }
 
@@ -131,13 +139,18 @@ impl Rig {
         self.events(name).iter().any(|(own, text)| own == reason && text.contains(message))
     }
 
-    async fn log(&self, name: &str) -> String {
-        let mut reader = self.kubelet.logs("default", name, None, super::LogOptions::default()).unwrap();
+    /// Waits until a container's log holds a text.
+    async fn until_logged(&self, name: &str, wanted: &str) {
+        let options = super::LogOptions { follow: true, ..super::LogOptions::default() };
+        let mut reader = self.kubelet.logs("default", name, None, options).unwrap();
         let mut text = String::new();
-        while let Some(chunk) = reader.next().await {
-            text.push_str(&String::from_utf8_lossy(&chunk));
-        }
-        text
+        let wait = async {
+            while !text.contains(wanted) {
+                let chunk = reader.next().await.unwrap();
+                text.push_str(&String::from_utf8_lossy(&chunk));
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{wanted}");
     }
 
     async fn end(mut self) {
@@ -168,6 +181,11 @@ fn container(pod: &Pod) -> ContainerStatus {
     pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default().remove(0)
 }
 
+fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.and_then(|all| all.first()).map_or(0, |status| status.restart_count)
+}
+
 fn waits_for(pod: &Pod) -> String {
     let state = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first()?.state.clone());
     state.and_then(|state| state.waiting?.reason).unwrap_or_default()
@@ -195,7 +213,7 @@ fn as_launcher() {
     std::process::exit(i32::from(launcher::run(&launch)));
 }
 
-/// `demo` answers every request with 200, but `/bad` with 503; `demo exit N` ends with N; `demo-sleep` sleeps.
+/// `demo` answers every request with 200, but `/bad` with 503 and `/once` only once with 200; `demo exit N` ends with N; `demo-sleep` sleeps.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "here this process is a service, which ends with a code")]
 fn as_demo() {
@@ -219,12 +237,16 @@ fn serve() {
     let address: IpAddr = std::env::var("EVENKEEL_DEMO_ADDRESS").unwrap().parse().unwrap();
     let port = std::env::var("EVENKEEL_DEMO_PORT").map_or(8080, |port| port.parse().unwrap());
     let listener = TcpListener::bind((address, port)).unwrap();
+    let mut once = false;
     println!("listening as {}", std::env::var("POD_NAME").unwrap_or_default());
     for stream in listener.incoming() {
         let mut stream = stream.unwrap();
         let mut asked = [0; 1024];
         let count = stream.read(&mut asked).unwrap_or(0);
-        let status = if asked[..count].starts_with(b"GET /bad") { "503 No" } else { "200 OK" };
+        let asked = String::from_utf8_lossy(&asked[..count]).into_owned();
+        let bad =
+            asked.starts_with("GET /bad") || (asked.starts_with("GET /once") && std::mem::replace(&mut once, true));
+        let status = if bad { "503 No" } else { "200 OK" };
         _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     }
 }

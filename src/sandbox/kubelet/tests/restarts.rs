@@ -18,7 +18,7 @@ async fn a_failing_container_is_restarted_at_once_and_then_backed_off() {
     assert!(rig.has_event("crash", "BackOff", &wanted));
     let previous = super::super::LogOptions { previous: true, ..Default::default() };
     assert!(rig.kubelet.logs("default", "crash", None, previous).is_ok());
-    assert!(rig.log("crash").await.contains("exiting with 3"));
+    rig.until_logged("crash", "exiting with 3").await;
     rig.delete("crash", None);
     rig.until_gone("crash").await;
     rig.end().await;
@@ -47,10 +47,7 @@ async fn a_liveness_failure_restarts_the_container_without_back_off() {
     container_["livenessProbe"] =
         json!({"httpGet": {"path": "/bad", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1});
     rig.create("sick", json!({"containers": [container_]}));
-    let pod = rig.until("sick", "restarted", |pod| {
-        pod.status.as_ref().unwrap().container_statuses.is_some() && container(pod).restart_count == 1
-    });
-    pod.await;
+    rig.until("sick", "restarted", |pod| restarts(pod) == 1).await;
     assert!(rig.has_event("sick", "Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 503"));
     assert!(rig.has_event("sick", "Killing", "Container demo failed liveness probe, will be restarted"));
     rig.end().await;
@@ -128,7 +125,7 @@ async fn after_a_power_cut_a_node_is_silent_and_after_its_boot_its_pods_start_ag
     rig.delete("once", Some(0));
     power.start("node-1").unwrap();
     rig.until("later", "ready", |pod| is(pod, "Ready")).await;
-    let after = rig.until("shop", "restarted", |pod| is(pod, "Ready") && container(pod).restart_count == 1).await;
+    let after = rig.until("shop", "restarted", |pod| is(pod, "Ready") && restarts(pod) == 1).await;
     let last = container(&after).last_state.unwrap().terminated.unwrap();
     assert_eq!((last.exit_code, last.reason.as_deref()), (255, Some("Unknown")));
     let ip = |pod: &Pod| pod.status.as_ref().unwrap().pod_ip.clone();

@@ -1,6 +1,9 @@
 //! The relay with real sockets on loopback.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU16, Ordering},
+};
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -12,9 +15,16 @@ use crate::sandbox::{
     registry::Part,
 };
 
-/// A port that nothing listens on.
+/// A node port that nothing listens on, for each caller another.
 async fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 2000).unwrap();
+    loop {
+        let port = 30_000 + start + NEXT.fetch_add(1, Ordering::Relaxed) % 700;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.is_ok() {
+            return port;
+        }
+    }
 }
 
 struct Rig {
@@ -27,8 +37,8 @@ struct Rig {
 fn rig(node_port: u16, pod_port: u16) -> Rig {
     let registry = fixture::registry();
     node(&registry, "n1", &json!({}));
-    let service = json!({"metadata": {"name": "api"}, "spec": {"type": "NodePort", "clusterIP": "10.0.0.1",
-        "ports": [{"port": 80, "nodePort": node_port, "targetPort": pod_port}]}});
+    let service = json!({"metadata": {"name": "api"}, "spec": {"type": "NodePort", 
+        "ports": [{"port": 8080, "nodePort": node_port, "targetPort": pod_port}]}});
     create(&registry, &kinds::SERVICE, "shop", &service);
     let slice = json!({"metadata": {"name": "api-1", "labels": {"kubernetes.io/service-name": "api"}},
         "addressType": "IPv4", "ports": [{"name": "", "port": pod_port, "protocol": "TCP"}],
@@ -123,7 +133,7 @@ async fn a_pod_whose_node_goes_dark_falls_silent() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_told_and_nothing_breaks() {
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port().await)).await.unwrap();
     let rig = rig(taken.local_addr().unwrap().port(), 1);
     soon(async {
         while !events(&rig.registry, "shop").iter().any(|(reason, _)| reason == "PortNotPublished") {

@@ -203,7 +203,7 @@ impl ServiceTables {
         let place = (namespace.to_owned(), service.to_owned());
         let find = |table: &Snapshot| {
             let entry = table.services.get(&place)?;
-            let at = entry.ports.iter().position(|known| known.port == port)?;
+            let at = entry.ports.iter().position(|known| known.number == port)?;
             Some((Arc::clone(entry), at))
         };
         self.route(client, from_node, Way::Internal, find)
@@ -260,7 +260,7 @@ impl ServiceTables {
             Targets::Reject => return Route::Refused,
             Targets::Drop => return Route::Silent,
         };
-        let service = (entry.namespace.clone(), entry.name.clone(), port.port);
+        let service = (entry.namespace.clone(), entry.name.clone(), port.number);
         let key = AffinityKey { node: from_node.to_owned(), service, client: client.to_owned() };
         let kept = entry.affinity.and_then(|timeout| inner.kept(&key, timeout));
         let chosen = kept

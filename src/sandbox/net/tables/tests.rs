@@ -32,7 +32,7 @@ fn cluster(spec: &Value, endpoints: &[Value]) -> (Arc<Registry>, JoinSet<()>, Ar
     for name in NODES {
         node(&registry, name, &json!({}));
     }
-    let mut service = json!({"metadata": {"name": "api"}, "spec": {"type": "NodePort", "clusterIP": "127.2.0.1",
+    let mut service = json!({"metadata": {"name": "api"}, "spec": {"type": "NodePort", "clusterIP": "127.96.1.1",
         "selector": {"app": "api"}, "ports": [{"name": "http", "port": 80, "nodePort": 30080, "targetPort": 8080}]}});
     merge(&mut service["spec"], spec);
     create(&registry, &kinds::SERVICE, "shop", &service);
@@ -70,7 +70,7 @@ async fn connections_are_spread_over_ready_endpoints_alike() {
     assert_eq!((address.port(), delay), (8080, Duration::ZERO));
     assert_eq!(node, if pod == "p1" { "n1" } else { "n2" });
     assert_eq!(picks(|| tables.pick_node_port("n2", 30080)).len(), 2);
-    assert_eq!(picks(|| tables.pick_cluster_ip("n2", [127, 2, 0, 1].into(), 80)).len(), 2);
+    assert_eq!(picks(|| tables.pick_cluster_ip("n2", [127, 96, 1, 1].into(), 80)).len(), 2);
     assert_eq!(tables.pick("n1", "shop", "api", 81), Route::Refused);
     assert_eq!(tables.pick("n1", "shop", "none", 80), Route::Refused);
     assert_eq!(tables.pick("n9", "shop", "api", 80), Route::Silent);

@@ -2,10 +2,10 @@
 //! and priorities of pods, addresses and ports of Services, the finalizer of namespaces, selectors of Jobs, bound claims
 //! (k/plugin/pkg/admission, k/pkg/registry, v1.34.4).
 //!
-//! * [`allocator`]: addresses and ports that are free.
-//! * [`service`]: which of them a Service gets.
-//! * [`pod`]: pods.
-//! * [`prepare`]: everything else.
+//! * `allocator`: addresses and ports that are free.
+//! * `service`: which of them a Service gets.
+//! * `pod`: pods.
+//! * `prepare`: everything else.
 
 mod allocator;
 mod pod;

@@ -165,16 +165,14 @@ fn health_check_port(free: &mut Holding<'_>, spec: &mut Value) -> Result<(), Api
     if !needs_health_check(spec) {
         return Ok(());
     }
-    match spec["healthCheckNodePort"].as_i64().filter(|port| *port != 0) {
-        Some(wanted) => free.take_port(wanted).map_err(|why| {
+    if let Some(wanted) = spec["healthCheckNodePort"].as_i64().filter(|port| *port != 0) {
+        return free.take_port(wanted).map_err(|why| {
             ApiError::internal(format!("failed to allocate requested HealthCheck NodePort {wanted}: {why}"))
-        }),
-        None => {
-            let port = give_port(free)?;
-            set(spec, "healthCheckNodePort", port);
-            Ok(())
-        }
+        });
     }
+    let port = give_port(free)?;
+    set(spec, "healthCheckNodePort", port);
+    Ok(())
 }
 
 /// Keeps what a Service has been given, gives what its new type needs, and takes away what that does not.

@@ -207,12 +207,11 @@ fn read_object(body: &[u8], prefix: &str) -> Result<Map<String, Value>, ApiError
 /// Reads a body that may be YAML, of which JSON is a part.
 fn read_yaml(body: &[u8]) -> Result<Value, ApiError> {
     let refused = |why: &dyn std::fmt::Display| ApiError::bad_request(format!("error decoding YAML: {why}"));
-    let value: Value = match serde_json::from_slice(body) {
-        Ok(value) => value,
-        Err(_) => {
-            let text = std::str::from_utf8(body).map_err(|error| refused(&error))?;
-            serde_saphyr::from_str(text).map_err(|error| refused(&error))?
-        }
+    let value: Value = if let Ok(value) = serde_json::from_slice(body) {
+        value
+    } else {
+        let text = std::str::from_utf8(body).map_err(|error| refused(&error))?;
+        serde_saphyr::from_str(text).map_err(|error| refused(&error))?
     };
     if !value.is_object() {
         return Err(refused(&"the configuration is not an object"));

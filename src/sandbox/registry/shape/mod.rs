@@ -46,19 +46,6 @@ pub fn unknown_fields(kind: &Kind, value: &Value) -> Vec<String> {
     normalise(kind, &mut value.clone()).unwrap_or_default()
 }
 
-/// What `fieldValidation=Strict` refuses: fields that the type does not have.
-///
-/// # Errors
-/// 400, also where the object cannot be read.
-pub fn strict(kind: &Kind, value: &Value) -> Result<(), ApiError> {
-    let unknown = normalise(kind, &mut value.clone())?;
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let listed: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-    Err(refusal::cannot_be_handled(kind, format!("strict decoding error: {}", listed.join(", "))))
-}
-
 /// Takes away what is not in the typed form; that form has all that was read.
 fn keep_known(value: &mut Value, typed: &Value, at: &str, unknown: &mut Vec<String>) {
     match (value, typed) {
@@ -136,11 +123,6 @@ mod tests {
         });
         let named = ["spec.replicas", "spec.containers[0].imagee", "spec.containers[0].env[0].vaule"];
         assert_eq!(unknown_fields(&kinds::POD, &pod), named);
-        assert_eq!(
-            strict(&kinds::POD, &pod).unwrap_err().message,
-            "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"spec.replicas\", \
-             unknown field \"spec.containers[0].imagee\", unknown field \"spec.containers[0].env[0].vaule\""
-        );
         normalise(&kinds::POD, &mut pod).unwrap();
         assert_eq!(
             pod,
@@ -226,7 +208,7 @@ mod tests {
                 for object in
                     [value.clone(), json!({"spec": value}), json!({"metadata": value}), json!({"status": value})]
                 {
-                    let _ = (decode(kind, &object), unknown_fields(kind, &object), strict(kind, &object));
+                    let _ = (decode(kind, &object), unknown_fields(kind, &object));
                 }
             }
         }

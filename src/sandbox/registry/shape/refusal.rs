@@ -52,6 +52,15 @@ pub(super) fn unreadable(kind: &Kind, value: &Value, error: &Error) -> ApiError 
 fn find<'a>(kind: &Kind, value: &'a Value) -> (Vec<Step>, &'a Value) {
     let (mut way, mut at) = (Vec::new(), value);
     loop {
+        let empty = match at {
+            Value::Object(_) => Value::Object(Map::new()),
+            Value::Array(_) => Value::Array(Vec::new()),
+            _ => return (way, at),
+        };
+        // Nothing within it is to blame where not even an empty one may be there.
+        if error_of(kind, &way, &empty).is_some() {
+            return (way, at);
+        }
         let members = at.as_object().into_iter().flatten().map(|(key, member)| (Step::Member(key.clone()), member));
         let items = at.as_array().into_iter().flatten().map(|item| (Step::Item, item));
         let next = members.chain(items).find(|(step, inner)| {

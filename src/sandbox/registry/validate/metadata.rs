@@ -19,7 +19,7 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
 /// The rule for a kind's names.
-fn name_rule(kind: &Kind) -> fn(&str) -> syntax::Complaints {
+fn name_rule(kind: &Kind) -> syntax::Rule {
     match kind.kind {
         "Namespace" | "StatefulSet" => syntax::dns_label,
         "Service" => syntax::dns_1035_label,

@@ -24,7 +24,7 @@ mod tests;
 use serde_json::Value;
 
 use super::Part;
-pub use super::shape::{decode, strict, unknown_fields};
+pub use super::shape::{decode, unknown_fields};
 use crate::sandbox::{error::FieldError, kinds::Kind};
 use field::{Errors, Field};
 

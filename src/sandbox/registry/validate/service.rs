@@ -34,9 +34,9 @@ pub(super) fn service(object: &Field<'_>, old: Option<&Field<'_>>, errors: &mut 
         errors.push(ports.required(""));
     }
     of_type(&spec, headless, errors);
-    let mut names = Vec::new();
-    let named = ports.len() > 1;
-    ports.each(|_, port| service_port(&port, named, &mut names, errors));
+    let mut seen = Vec::new();
+    let several = ports.len() > 1;
+    ports.each(|_, port| service_port(&port, several, &mut seen, errors));
     metadata::labels(&spec.child("selector"), errors);
     affinity(&spec, errors);
     addresses(&spec, errors);
@@ -76,16 +76,16 @@ fn of_type(spec: &Field<'_>, headless: bool, errors: &mut Errors) {
     }
 }
 
-fn service_port(port: &Field<'_>, named: bool, names: &mut Vec<String>, errors: &mut Errors) {
+fn service_port(port: &Field<'_>, several: bool, seen: &mut Vec<String>, errors: &mut Errors) {
     let name = port.child("name");
     if !name.text().is_empty() {
         complain(&name, syntax::dns_label(name.text()), errors);
-        if names.contains(&name.text().to_owned()) {
+        if seen.contains(&name.text().to_owned()) {
             errors.push(name.duplicate());
         } else {
-            names.push(name.text().to_owned());
+            seen.push(name.text().to_owned());
         }
-    } else if named {
+    } else if several {
         errors.push(name.required(""));
     }
     let number = port.child("port");

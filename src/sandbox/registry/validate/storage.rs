@@ -111,7 +111,7 @@ pub(super) fn config_map(object: &Field<'_>, errors: &mut Errors) {
     }
     if size > DATA_MAX {
         let mut error = texts.too_long(DATA_MAX);
-        error.field = "[]".to_owned();
+        "[]".clone_into(&mut error.field);
         errors.push(error);
     }
 }

@@ -4,6 +4,9 @@
 /// What a rule has to say against a text; nothing where it holds.
 pub(super) type Complaints = Vec<String>;
 
+/// What a text must be.
+pub(super) type Rule = fn(&str) -> Complaints;
+
 const QUALIFIED_NAME: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 

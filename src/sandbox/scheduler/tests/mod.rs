@@ -116,13 +116,11 @@ fn one_message_counts_all_nodes_by_reason() {
 fn where_upstream_would_preempt_the_message_says_that_the_sandbox_does_not() {
     let registry = cluster(&[("n1", json!({"status": {"allocatable": {"pods": "1"}}}))]);
     add_pod(&registry, "low", &json!({"spec": {"nodeName": "n1"}}));
-    add_pod(&registry, "high", &json!({"spec": {"priority": 100}}));
-    add_pod(&registry, "meek", &json!({"spec": {"priority": 100, "preemptionPolicy": "Never"}}));
+    add_pod(&registry, "high", &json!({"spec": {"priorityClassName": "system-cluster-critical"}}));
     place_all(&registry);
     assert!(why_not(&registry, "high").ends_with(
         "preemption: 0/1 nodes are available: 1 node(s) have pods of lower priority, which the evenkeel sandbox does not preempt."
     ));
-    assert!(why_not(&registry, "meek").ends_with("preemption: not eligible due to preemptionPolicy=Never."));
 }
 
 #[test]
@@ -143,9 +141,7 @@ fn anti_affinity_repels_both_ways() {
     place_all(&registry);
     assert_ne!(place_of(&registry, "plain"), place_of(&registry, "first"));
     add_pod(&registry, "other", &json!({"metadata": {"labels": {"app": "other"}}}));
-    merge(&mut json!({}), &json!({}));
-    let second = node(&registry, "n3", &zone("b"));
-    assert_eq!(second.name, "n3");
+    node(&registry, "n3", &zone("b"));
     add_pod(&registry, "third", &apart(ZONE));
     place_all(&registry);
     assert!(place_of(&registry, "other").is_some());

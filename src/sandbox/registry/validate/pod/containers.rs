@@ -384,11 +384,10 @@ fn sleep(sleep: &Field<'_>, grace: Option<i64>, errors: &mut Errors) {
 
 /// A port by its number or its name.
 pub(in super::super) fn port(port: &Field<'_>, errors: &mut Errors) {
-    match port.value() {
-        Value::String(name) => complain(port, syntax::port_name(name), errors),
-        _ => {
-            let number = Value::from(port.int());
-            errors.extend(syntax::port_number(port.int()).into_iter().map(|detail| port.with(&number).invalid(detail)));
-        }
+    if let Value::String(name) = port.value() {
+        complain(port, syntax::port_name(name), errors);
+        return;
     }
+    let number = Value::from(port.int());
+    errors.extend(syntax::port_number(port.int()).into_iter().map(|detail| port.with(&number).invalid(detail)));
 }

@@ -103,7 +103,7 @@ fn pod_spec(spec: &Field<'_>, errors: &mut Errors) {
 }
 
 fn names(spec: &Field<'_>, errors: &mut Errors) {
-    let rules: [(&str, fn(&str) -> syntax::Complaints); 6] = [
+    let rules: [(&str, syntax::Rule); 6] = [
         ("serviceAccountName", syntax::dns_subdomain),
         ("nodeName", syntax::dns_subdomain),
         ("hostname", syntax::dns_label),
