@@ -1,5 +1,5 @@
-//! Bodies of requests: read within a bound, as JSON, YAML or protobuf, and held against the kind's fields as `fieldValidation`
-//! asks (apiserver/pkg/endpoints/handlers/{rest,create}.go, v0.34.4).
+//! Bodies of requests: read within a bound, as JSON, YAML or protobuf, and held against the kind's fields as
+//! `fieldValidation` asks (apiserver/pkg/endpoints/handlers/{rest,create}.go, v0.34.4).
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;

@@ -1,10 +1,10 @@
 //! The Kubernetes HTTP API over the registry: for a `kube::Client` in this process, and on a loopback port for kubectl
-//! and everybody else. One request in, one answer out; what is asked is told apart by [`route`].
+//! and everybody else. One request in, one answer out; what is asked is told apart by `route`.
 //!
-//! * Taking requests: [`server`], [`tls`], [`tokens`], [`kubeconfig`], [`client`]; `query`, `body`, `protobuf`, `negotiate`,
+//! * Taking requests: [`server`], `tls`, `tokens`, [`kubeconfig`], `client`; `query`, `body`, `protobuf`, `negotiate`,
 //!   `call`.
-//! * What there is: `catalogue`, `discovery`, [`openapi`], `rights`, `review`.
-//! * Objects: `objects`, `list`, `selection`, `watch`, `patch`, `delete`, `events_view`; `show` and [`table`] for how
+//! * What there is: `catalogue`, `discovery`, `openapi`, `rights`, `review`.
+//! * Objects: `objects`, `list`, `selection`, `watch`, `patch`, `delete`, `events_view`; `show` and `table` for how
 //!   they look.
 //! * Parts of objects: `parts`, `logs`, `exec`, `proxy`, `metrics`; [`access`] is what they ask of the nodes.
 
@@ -24,7 +24,7 @@ mod logs;
 mod metrics;
 mod negotiate;
 mod objects;
-pub mod openapi;
+mod openapi;
 mod parts;
 mod patch;
 mod protobuf;
@@ -36,7 +36,7 @@ mod route;
 mod selection;
 pub mod server;
 mod show;
-pub mod table;
+mod table;
 mod tls;
 mod tokens;
 mod watch;

@@ -1,5 +1,5 @@
 //! OpenAPI documents: what kubectl asks for. `explain` shows the fields of the served kinds; their schemas are found out
-//! from the types themselves ([`probe`]). `apply` looks for whether PATCH takes `fieldValidation`, and then leaves
+//! from the types themselves (`probe`). `apply` looks for whether PATCH takes `fieldValidation`, and then leaves
 //! strategic merges to the types that it has itself
 //! (kubectl/pkg/cmd/apply/patcher.go, cli-runtime/pkg/resource/query_param_verifier_v3.go, v0.34.4).
 

@@ -2,8 +2,8 @@
 //! others (apimachinery/pkg/runtime/serializer/protobuf/protobuf.go, v0.34.4). Answers are JSON, which those clients take
 //! as well.
 //!
-//! * [`wire`]: numbers, lengths, fields.
-//! * [`fields`]: which message has which fields, from `fields.txt`.
+//! * `wire`: numbers, lengths, fields.
+//! * `fields`: which message has which fields, from `fields.txt`.
 
 mod fields;
 mod wire;

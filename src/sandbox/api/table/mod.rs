@@ -1,8 +1,8 @@
 //! Tables, as kubectl shows them: the columns of each kind and what stands in them
 //! (k/pkg/printers/internalversion/printers.go, v1.34.4).
 //!
-//! * [`time`]: ages.
-//! * [`pods`], [`workloads`], [`network`], [`cluster`], [`config`]: the kinds.
+//! * `time`: ages.
+//! * `pods`, `workloads`, `network`, `cluster`, `config`: the kinds.
 
 mod cluster;
 mod config;

@@ -20,6 +20,14 @@ fn relabel(rig: &Rig, name: &str, labels: &Value) {
     rig.registry.change(&kinds::CONFIG_MAP, "shop", name, Part::Main, &WriteOptions::default(), change).unwrap();
 }
 
+/// Changes `a` more often than changes are kept.
+fn outrun_the_log(rig: &Rig) {
+    for round in 0..8_300 {
+        let value = json!({"metadata": {"name": "a", "namespace": "shop"}, "data": {"round": round.to_string()}});
+        rig.registry.store().write::<()>(&kinds::CONFIG_MAP, "shop", "a", |_| Ok(Some(value))).unwrap();
+    }
+}
+
 fn delete(rig: &Rig, name: &str) {
     rig.registry.delete(&kinds::CONFIG_MAP, "shop", name, &DeleteOptions::default()).unwrap();
 }
@@ -83,9 +91,7 @@ async fn a_watch_of_one_object_is_about_it_alone() {
 async fn a_version_that_is_not_kept_is_told_as_expired() {
     let rig = Rig::new();
     rig.map("a", json!({}));
-    for round in 0..8_300 {
-        relabel(&rig, "a", &json!({"round": round.to_string()}));
-    }
+    outrun_the_log(&rig);
     let mut events = rig.watch(&format!("{MAPS}?watch=1&resourceVersion=2")).await;
     let error = events.next().await.unwrap();
     assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(410)));
@@ -99,9 +105,7 @@ async fn a_watcher_that_does_not_read_falls_behind_and_is_told_so() {
     rig.map("a", json!({}));
     let mut events = rig.watch(&format!("{MAPS}?watch=1")).await;
     assert_eq!(events.next_name().await, event("ADDED", "a"));
-    for round in 0..8_300 {
-        relabel(&rig, "a", &json!({"round": round.to_string()}));
-    }
+    outrun_the_log(&rig);
     assert_eq!(events.next().await.unwrap()["type"], "ERROR");
     assert_eq!(events.next().await, None);
 }
