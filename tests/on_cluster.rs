@@ -1,7 +1,7 @@
-//! Every experiment and every known-bad twin, run by the real executable on a real cluster.
+//! Every experiment and every known-bad twin, run by the real executable: each in a sandbox of its own, some side by
+//! side, and one after another on a real cluster where `EVENKEEL_TEST_ON` (kind:NAME) names one that experiments run on
+//! as they are. `scripts/on-kind.sh` makes one.
 //!
-//! Not part of a plain `cargo test`: it needs a cluster that experiments run on as they are, named by
-//! `EVENKEEL_TEST_ON` (kind:NAME); without it, this says that nothing was run. `scripts/on-kind.sh` makes one.
 //! `EVENKEEL_TEST_ROUNDS` and `EVENKEEL_TEST_SEED` repeat the suite, each round in another order;
 //! `EVENKEEL_TEST_ONLY` takes files whose path contains it; `EVENKEEL_TEST_INTERRUPT=1` sends Ctrl-C in the middle of
 //! each instead, and looks at what is left.
@@ -10,6 +10,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
 use evenkeel::{
@@ -26,12 +27,12 @@ use kube::Api;
 /// Fewer would say nothing about how well losses are seen.
 const LEAST_LOST_IN_A_TWIN: u64 = 20;
 
+/// Sandboxes side by side: each mostly waits, and two cores carry their load.
+const SIDE_BY_SIDE: usize = 3;
+
 fn main() -> ExitCode {
-    let Ok(on) = std::env::var("EVENKEEL_TEST_ON") else {
-        println!("on_cluster: nothing was run, since EVENKEEL_TEST_ON names no cluster (scripts/on-kind.sh makes one)");
-        return ExitCode::SUCCESS;
-    };
-    let on: On = on.parse().unwrap_or_else(|error| panic!("EVENKEEL_TEST_ON: {error}"));
+    let on: On = std::env::var("EVENKEEL_TEST_ON")
+        .map_or(On::Sandbox, |on| on.parse().unwrap_or_else(|error| panic!("EVENKEEL_TEST_ON: {error}")));
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (rounds, seed) = (number("EVENKEEL_TEST_ROUNDS", 1), number("EVENKEEL_TEST_SEED", 1));
     let only = std::env::var("EVENKEEL_TEST_ONLY").unwrap_or_default();
@@ -39,39 +40,63 @@ fn main() -> ExitCode {
     let keep = std::env::var_os("EVENKEEL_TEST_OUT").map(PathBuf::from);
     let scratch = tempfile::tempdir().unwrap();
     let out = keep.unwrap_or_else(|| scratch.path().to_owned());
+    let side_by_side = if on == On::Sandbox { SIDE_BY_SIDE } else { 1 };
 
     let mut files = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments"), &mut files);
     files.sort();
     files.retain(|file| file.to_string_lossy().contains(&only));
-    let (mut passed, mut failed, mut again) = (0, 0, 0);
-    for round in 1..=rounds {
-        shuffle(&mut files, seed + round);
-        for file in &files {
-            let name = file.file_stem().unwrap().to_str().unwrap();
-            let folder = out.join(format!("{round}-{name}"));
-            let mut result = if interrupt { interrupted(file, &on, &folder) } else { run(file, &on, &folder) };
-            if let Err(Wrong::Inconclusive(why)) = &result
-                && again < INCONCLUSIVE_MAX
-            {
-                again += 1;
-                println!("round {round} {name}: once more: {why}");
-                result = run(file, &on, &out.join(format!("{round}-{name}-again")));
+    let round = Round { on, out, interrupt, again: AtomicU32::new(0) };
+    let (passed, failed) = (AtomicU32::new(0), AtomicU32::new(0));
+    for number in 1..=rounds {
+        shuffle(&mut files, seed + number);
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..side_by_side {
+                scope.spawn(|| {
+                    while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let count = if round.one(number, file) { &passed } else { &failed };
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
             }
-            match result.map_err(Wrong::told).and_then(|told| left_behind(&on).map(|()| told)) {
-                Ok(told) => {
-                    passed += 1;
-                    println!("round {round} {name}: ok: {told}");
-                }
-                Err(why) => {
-                    failed += 1;
-                    println!("round {round} {name}: FAILED: {why}");
-                }
-            }
-        }
+        });
     }
+    let (passed, failed) = (passed.into_inner(), failed.into_inner());
     println!("{passed} passed, {failed} failed");
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the runs of a round share.
+struct Round {
+    on: On,
+    out: PathBuf,
+    interrupt: bool,
+    again: AtomicU32,
+}
+
+impl Round {
+    /// Runs one file and says whether it is what it should be.
+    fn one(&self, number: u64, file: &Path) -> bool {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let folder = self.out.join(format!("{number}-{name}"));
+        let mut result =
+            if self.interrupt { interrupted(file, &self.on, &folder) } else { run(file, &self.on, &folder) };
+        if let Err(Wrong::Inconclusive(why)) = &result
+            && self.again.fetch_add(1, Ordering::Relaxed) < INCONCLUSIVE_MAX
+        {
+            println!("round {number} {name}: once more: {why}");
+            result = run(file, &self.on, &self.out.join(format!("{number}-{name}-again")));
+        }
+        match result.map_err(Wrong::told).and_then(|told| left_behind(&self.on).map(|()| told)) {
+            Ok(told) => println!("round {number} {name}: ok: {told}"),
+            Err(why) => {
+                println!("round {number} {name}: FAILED: {why}");
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// Runs in a whole suite that may be repeated since they could not be told, as on a machine that was busy. A verdict
@@ -199,8 +224,28 @@ fn interrupted(file: &Path, on: &On, folder: &Path) -> Result<String, Wrong> {
     }
 }
 
-/// The cluster as it was: every node schedulable, no namespace of ours.
+/// Processes of our executable whose parent is gone.
+fn orphans() -> Vec<u32> {
+    let own = executable().canonicalize().unwrap();
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let orphaned = |process: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // After the name in parentheses: the state and the parent.
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1).map(ToOwned::to_owned));
+        let ours = std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|exe| exe == own);
+        ours && parent.as_deref() == Some("1")
+    };
+    processes.filter(orphaned).collect()
+}
+
+/// The cluster as it was: every node schedulable, no namespace of ours. Of a sandbox nothing is left to look at but its
+/// processes, which are tied to the run's.
 fn left_behind(on: &On) -> Result<(), String> {
+    if *on == On::Sandbox {
+        let orphans = orphans();
+        return if orphans.is_empty() { Ok(()) } else { Err(format!("processes left behind: {orphans:?}")) };
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let cluster = cluster::connect(on).await.map_err(|error| error.to_string())?;

@@ -103,6 +103,12 @@ impl Service {
             Condition::Failing => return text(StatusCode::INTERNAL_SERVER_ERROR, "failing on request\n"),
             Condition::Healthy | Condition::Unready => {}
         }
+        if self.options.stand_in {
+            return match condition {
+                Condition::Unready => text(StatusCode::SERVICE_UNAVAILABLE, "unready on request\n"),
+                _ => text(StatusCode::OK, Bytes::copy_from_slice(self.pod.as_bytes())),
+            };
+        }
         match uri.path() {
             "/" => {
                 sleep(self.options.answer_in.duration()).await;

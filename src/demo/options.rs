@@ -50,6 +50,9 @@ pub struct DemoOptions {
         value_parser = clap::value_parser!(u32).range(0..=BODY_BYTES_MAX)
     )]
     pub body_bytes: u32,
+    /// Stand in for another service: every path answers 200 with the pod's name, 503 while unready
+    #[arg(long, env = "EVENKEEL_DEMO_STAND_IN", hide = true)]
+    pub stand_in: bool,
     /// What the header x-evenkeel-version says
     #[arg(long, env = "EVENKEEL_DEMO_VERSION", default_value = env!("CARGO_PKG_VERSION"), value_name = "TEXT")]
     pub as_version: String,

@@ -103,9 +103,10 @@ fn whole_seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The grace of a pod's termination: what the API says it is, else the pod's own; at least a second.
+/// The grace of a pod's termination: what the API says it is, else the pod's own; at least a second, also for a pod that
+/// was removed by force (`calculateEffectiveGracePeriod`).
 fn effective_grace(pod: &Pod) -> i64 {
-    let asked = pod.metadata.deletion_grace_period_seconds.filter(|grace| *grace > 0);
+    let asked = pod.metadata.deletion_grace_period_seconds;
     let own = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     asked.or(own).unwrap_or(DEFAULT_GRACE_SECONDS).max(1)
 }
@@ -221,7 +222,7 @@ impl Worker {
     pub(super) async fn go_on_ending(&mut self) {
         let Stage::Ending { grace } = self.stage else { return };
         let shorter = effective_grace(&self.seen.pod);
-        if self.seen.pod.metadata.deletion_timestamp.is_some() && shorter < grace && !self.seen.gone {
+        if self.seen.pod.metadata.deletion_timestamp.is_some() && shorter < grace {
             self.stage = Stage::Ending { grace: shorter };
             self.stop_all(shorter);
         }
@@ -339,7 +340,7 @@ mod tests {
     #[test]
     fn the_grace_is_the_apis_else_the_pods_own_and_at_least_a_second() {
         for (asked, own, wanted) in
-            [(None, None, 30), (None, Some(7), 7), (Some(5), Some(7), 5), (Some(0), Some(7), 7), (None, Some(0), 1)]
+            [(None, None, 30), (None, Some(7), 7), (Some(5), Some(7), 5), (Some(0), Some(7), 1), (None, Some(0), 1)]
         {
             let pod: Pod = from_value(json!({
                 "metadata": {"deletionGracePeriodSeconds": asked},
