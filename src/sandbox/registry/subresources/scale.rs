@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::sandbox::{
     error::{ApiError, FieldError},
     kinds::Kind,
-    registry::{Part, Registry, WriteOptions},
+    registry::{Part, Registry, Target, Tracking, WriteOptions},
     store::text_at,
 };
 
@@ -47,7 +47,8 @@ impl Registry {
             )));
         }
         let replicas = wanted(name, scale)?;
-        let changed = self.change(kind, namespace, name, Part::Main, options, |mut object| {
+        let target = Target { kind, namespace, name, part: Part::Main };
+        let changed = self.change_at(target, options, Tracking::By("scale"), |mut object| {
             let (uid, own) = (text_at(&scale["metadata"], "uid"), text_at(&object["metadata"], "uid"));
             if !uid.is_empty() && uid != own {
                 let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {own}");

@@ -146,3 +146,25 @@ fn bodies_that_are_no_patch_are_refused() {
         r#"PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#
     );
 }
+
+#[test]
+fn who_scales_an_applied_object_owns_its_replicas_through_the_scale() {
+    let registry = registry();
+    let labels = json!({"a": "b"});
+    let body = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}, "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+    }});
+    let apply = |body: &Value| {
+        let body = body.to_string();
+        registry.patch(&kinds::DEPLOYMENT, "shop", "x", Part::Main, APPLY, body.as_bytes(), &by("one"))
+    };
+    apply(&body).unwrap();
+    registry.set_scale(&kinds::DEPLOYMENT, "shop", "x", &json!({"spec": {"replicas": 3}}), &by("kubectl")).unwrap();
+    let error = apply(&body).unwrap_err();
+    assert_eq!(
+        error.message,
+        r#"Apply failed with 1 conflict: conflict with "kubectl" with subresource "scale" using apps/v1: .spec.replicas"#
+    );
+}
