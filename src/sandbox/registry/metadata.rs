@@ -81,6 +81,7 @@ pub(super) fn fresh_status(kind: &Kind) -> Value {
             json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0})
         }
         "HorizontalPodAutoscaler" => json!({"desiredReplicas": 0}),
+        "Service" => json!({"loadBalancer": {}}),
         _ => json!({}),
     }
 }

@@ -121,7 +121,7 @@ impl Registry {
             change(&mut object)?;
             write(&object)
         })?;
-        read(&*changed)
+        read(&changed)
     }
 
     /// Deletes an object.
