@@ -2,13 +2,13 @@
 //!
 //! On any other cluster connections go to the Service's address and kube-proxy decides; there this is not needed.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 /// Where a connection that is begun now leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hop {
-    /// To this pod.
-    To(SocketAddr),
+    /// To this pod, after the delay of the way there.
+    To(SocketAddr, Duration),
     /// To nowhere, and the network says so.
     Refused,
     /// To nowhere, in silence.

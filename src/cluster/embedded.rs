@@ -25,7 +25,8 @@ pub struct Embedded {
 /// # Errors
 /// When this system cannot run one: not Linux, no loopback addresses, no process slots.
 pub async fn start(shape: &SandboxShape) -> Result<Embedded, ClusterError> {
-    let executable = std::env::current_exe().map_err(|error| ClusterError::Sandbox(SandboxError::Executable(error)))?;
+    let executable =
+        std::env::current_exe().map_err(|error| ClusterError::Sandbox(Box::new(SandboxError::Executable(error))))?;
     start_with(shape, &executable).await
 }
 
@@ -43,7 +44,7 @@ pub async fn start_with(shape: &SandboxShape, executable: &Path) -> Result<Embed
         stand_ins: shape.stand_ins.clone(),
         ..sandbox::Options::new(executable.to_owned())
     };
-    let sandbox = Sandbox::start(options).await.map_err(ClusterError::Sandbox)?;
+    let sandbox = Sandbox::start(options).await.map_err(|error| ClusterError::Sandbox(Box::new(error)))?;
     let dial = Tables { sandbox: sandbox.network(), way_in: sandbox.way_in().to_owned() };
     let cluster = Cluster {
         client: sandbox.client(),
@@ -74,7 +75,7 @@ impl Dial for Tables {
 
     fn dial(&self, node: &str, target: &Target) -> Hop {
         match self.sandbox.pick(node, &target.namespace, &target.service, target.port) {
-            Route::To { address, .. } => Hop::To(address),
+            Route::To { address, delay, .. } => Hop::To(address, delay),
             Route::Refused => Hop::Refused,
             Route::Silent => Hop::Silent,
         }

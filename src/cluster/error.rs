@@ -17,7 +17,7 @@ pub const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 pub enum ClusterError {
     /// The sandbox could not be started.
     #[error("failed to start the sandbox")]
-    Sandbox(#[source] SandboxError),
+    Sandbox(#[source] Box<SandboxError>),
     /// A sandbox is started for an experiment, and cannot be connected to by its name.
     #[error("a sandbox has no address to connect to; it is started with the experiment")]
     NotStarted,

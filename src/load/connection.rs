@@ -51,7 +51,12 @@ impl Connection {
     /// Connects to wherever the route leads now. Without an end where it leads into silence: the caller bounds the time.
     pub(super) async fn open(route: &Route, sources: &Rc<Sources>) -> Result<Self, OpenError> {
         let (stream, source) = match route.pick() {
-            Destination::Address(address) => sources.connect(address).await.map_err(OpenError::System)?,
+            Destination::Address { address, delay } => {
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                sources.connect(address).await.map_err(OpenError::System)?
+            }
             Destination::Refused => return Err(OpenError::System(io::ErrorKind::ConnectionRefused.into())),
             Destination::Silent => future::pending().await,
         };

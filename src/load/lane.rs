@@ -1,6 +1,6 @@
 //! A lane of load with everything resolved: what a generator needs to know, here or in an agent pod.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,12 @@ pub struct LaneSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// To a socket: what becomes of the connection is the system's own doing.
-    Address(SocketAddr),
+    Address {
+        /// The socket.
+        address: SocketAddr,
+        /// How much longer the way there is than the system's own; zero as a rule.
+        delay: Duration,
+    },
     /// Nowhere, and the network says so at once: a Service without endpoints.
     Refused,
     /// Nowhere, and nothing says so: a node that is gone.
@@ -56,7 +61,7 @@ impl Route {
     /// Always the same address.
     #[must_use]
     pub fn fixed(address: SocketAddr) -> Self {
-        Self::new(move || Destination::Address(address))
+        Self::new(move || Destination::Address { address, delay: Duration::ZERO })
     }
 
     /// Where a connection that is begun now leads.

@@ -154,7 +154,7 @@ fn route(
     let target = Target { namespace: namespace.to_owned(), service: lane.service.clone(), port };
     let dial = Arc::clone(dial);
     let route = Route::new(move || match dial.dial(&node, &target) {
-        Hop::To(address) => Destination::Address(address),
+        Hop::To(address, delay) => Destination::Address { address, delay },
         Hop::Refused => Destination::Refused,
         Hop::Silent => Destination::Silent,
     });

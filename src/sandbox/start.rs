@@ -44,7 +44,7 @@ pub struct Options {
     pub host_programs: bool,
     /// Pods run nothing, and are ready as soon as they have a node.
     pub status_only: bool,
-    /// Serve the API on this port of 127.0.0.1 too, 0 for a free one, and relay NodePorts.
+    /// Serve the API on this port of 127.0.0.1 too, 0 for a free one, and relay `NodePort`s.
     pub serve: Option<u16>,
     /// The evenkeel executable that pods run as.
     pub executable: PathBuf,
@@ -260,7 +260,7 @@ async fn assemble(
 ) -> Result<(Handles, Arc<Kubelet>), SandboxError> {
     let store = Arc::new(Store::new(kinds::ALL));
     let registry = Arc::new(Registry::new(store, Allocator::new(block.services(), SERVICES)));
-    topology::create(&registry, &options.topology).map_err(SandboxError::Objects)?;
+    topology::create(&registry, options.topology).map_err(SandboxError::Objects)?;
     let kubelet = Kubelet::start(tasks, Arc::clone(&registry), kubelet_options(options, block, scratch))?;
     let sampler = Arc::new(Sampler::new(Arc::clone(&registry), Arc::new(adapters::Readings::of(&kubelet))));
     tasks.spawn(Arc::clone(&sampler).run(metrics::RESOLUTION));

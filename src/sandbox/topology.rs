@@ -42,7 +42,7 @@ pub struct NodeShape {
 impl Topology {
     /// The nodes, the control plane first.
     #[must_use]
-    pub fn nodes(&self) -> Vec<NodeShape> {
+    pub fn nodes(self) -> Vec<NodeShape> {
         let numbered = |role: &str, number: u16| match number {
             0 => format!("sandbox-{role}"),
             more => format!("sandbox-{role}{}", more + 1),
@@ -70,7 +70,7 @@ fn letter(number: u16) -> String {
 }
 
 /// Creates the namespaces and nodes of a new cluster.
-pub(super) fn create(registry: &Registry, topology: &Topology) -> Result<(), ApiError> {
+pub(super) fn create(registry: &Registry, topology: Topology) -> Result<(), ApiError> {
     let options = WriteOptions::default();
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         registry.create(&kinds::NAMESPACE, "", json!({"metadata": {"name": name}}), &options)?;

@@ -165,7 +165,7 @@ async fn lanes_that_cannot_run_are_refused_with_their_name() {
 
 #[tokio::test]
 async fn a_load_is_begun_only_once() {
-    let mut running = start(vec![], unbounded_channel().0).expect("no lanes");
+    let mut running = start(Vec::<LaneSpec>::new(), unbounded_channel().0).expect("no lanes");
     running.begin().expect("the first begin");
     assert!(matches!(running.begin(), Err(LoadError::BegunBefore)));
     assert_eq!(timeout(PATIENCE, running.stop()).await.expect("it ends").expect("an account"), LoadTotals::default());

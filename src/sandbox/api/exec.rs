@@ -1,4 +1,4 @@
-//! `pods/exec` over WebSockets (client-go/tools/remotecommand/{websocket,v5}.go, apimachinery/pkg/util/remotecommand,
+//! `pods/exec` over `WebSockets` (client-go/tools/remotecommand/{websocket,v5}.go, apimachinery/pkg/util/remotecommand,
 //! v0.34.4): each message begins with the number of its channel.
 
 use bytes::{BufMut, Bytes, BytesMut};

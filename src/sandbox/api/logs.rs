@@ -80,13 +80,12 @@ pub(super) fn container(pod: &Object, named: Option<&str>) -> Result<ContainerRe
         }
         (None, [only]) => only.clone(),
         (None, many) => {
-            let mut message = format!("a container name must be specified for pod {}", pod.name);
-            if !many.is_empty() {
-                message.push_str(&format!(", choose one of: [{}]", many.join(" ")));
-            }
-            if !init.is_empty() {
-                message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-            }
+            let choice = if many.is_empty() { String::new() } else { format!(", choose one of: [{}]", many.join(" ")) };
+            let first = match init.as_slice() {
+                [] => String::new(),
+                some => format!(" or one of the init containers: [{}]", some.join(" ")),
+            };
+            let message = format!("a container name must be specified for pod {}{choice}{first}", pod.name);
             return Err(ApiError::bad_request(message));
         }
     };

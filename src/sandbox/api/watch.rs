@@ -1,5 +1,5 @@
 //! Watches: what is there, and then what changes, as lines of JSON
-//! (apiserver/pkg/endpoints/handlers/watch.go, apiserver/pkg/storage/cacher/{cacher,cache_watcher}.go, v0.34.4).
+//! (`apiserver/pkg/endpoints/handlers/watch.go`, `apiserver/pkg/storage/cacher/{cacher,cache_watcher}.go`, v0.34.4).
 //!
 //! Nothing is buffered: a body reads the store's log when its client can take more. A client that is so slow that the
 //! log has moved on is told 410; one that does not read at all is cut by the server.

@@ -2,7 +2,7 @@
 //! (client-go/util/workqueue: 5 ms doubling; the bound is lower than its 1000 s, since runs here are short).
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -44,7 +44,7 @@ impl Key {
 struct Inner {
     ready: VecDeque<Key>,
     queued: HashSet<Key>,
-    later: BTreeMap<(Instant, Key), ()>,
+    later: BTreeSet<(Instant, Key)>,
     due: HashMap<Key, Instant>,
     failures: HashMap<Key, u32>,
 }
@@ -85,7 +85,7 @@ impl Queue {
             inner.later.remove(&(known, key.clone()));
         }
         inner.due.insert(key.clone(), at);
-        inner.later.insert((at, key), ());
+        inner.later.insert((at, key));
         drop(inner);
         self.wake.notify_one();
     }
@@ -117,7 +117,7 @@ impl Queue {
                     inner.queued.remove(&key);
                     return key;
                 }
-                inner.later.keys().next().map(|(at, _)| *at)
+                inner.later.first().map(|(at, _)| *at)
             };
             match next_due {
                 Some(at) => tokio::select! {
@@ -138,7 +138,7 @@ impl Inner {
     }
 
     fn take_due(&mut self, now: Instant) {
-        while let Some(((at, key), ())) = self.later.first_key_value().map(|(place, ())| (place.clone(), ())) {
+        while let Some((at, key)) = self.later.first().cloned() {
             if at > now {
                 return;
             }

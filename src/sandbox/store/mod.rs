@@ -50,7 +50,7 @@ pub struct Change {
 pub type Place = (String, String);
 
 #[derive(Default)]
-struct Shelf {
+struct Stock {
     objects: BTreeMap<Place, Arc<Object>>,
     log: VecDeque<Arc<Change>>,
     /// The version up to which changes have been dropped from the log.
@@ -60,7 +60,7 @@ struct Shelf {
 #[derive(Default)]
 struct Inner {
     version: u64,
-    shelves: HashMap<&'static str, Shelf>,
+    stocks: HashMap<&'static str, Stock>,
     /// Places by the uid of an object's owners.
     owned: HashMap<String, HashSet<(&'static str, Place)>>,
     /// Names of pods by node.
@@ -76,7 +76,7 @@ pub struct Store {
 }
 
 /// The key of a kind within the store: plurals are unique among the kinds served.
-fn shelf_key(kind: &Kind) -> &'static str {
+fn stock_key(kind: &Kind) -> &'static str {
     kind.plural
 }
 
@@ -86,12 +86,12 @@ impl Store {
     pub fn new(kinds: &[&'static Kind]) -> Self {
         let inner = Inner {
             version: 1,
-            shelves: kinds.iter().map(|kind| (shelf_key(kind), Shelf::default())).collect(),
+            stocks: kinds.iter().map(|kind| (stock_key(kind), Stock::default())).collect(),
             ..Inner::default()
         };
         Self {
             inner: Mutex::new(inner),
-            wake: kinds.iter().map(|kind| (shelf_key(kind), watch::Sender::new(0))).collect(),
+            wake: kinds.iter().map(|kind| (stock_key(kind), watch::Sender::new(0))).collect(),
         }
     }
 
@@ -110,19 +110,19 @@ impl Store {
     #[must_use]
     pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
         let inner = self.lock();
-        inner.shelves.get(shelf_key(kind))?.objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
+        inner.stocks.get(stock_key(kind))?.objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
     /// All objects of a kind, or those of one namespace, by place, with the version that they are of.
     #[must_use]
     pub fn list(&self, kind: &Kind, namespace: Option<&str>) -> (u64, Vec<Arc<Object>>) {
         let inner = self.lock();
-        let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return (inner.version, Vec::new()) };
+        let Some(stock) = inner.stocks.get(stock_key(kind)) else { return (inner.version, Vec::new()) };
         let found = match namespace {
-            None => shelf.objects.values().cloned().collect(),
+            None => stock.objects.values().cloned().collect(),
             Some(namespace) => {
                 let from = Bound::Included((namespace.to_owned(), String::new()));
-                let range = shelf.objects.range((from, Bound::Unbounded));
+                let range = stock.objects.range((from, Bound::Unbounded));
                 range.take_while(|((of, _), _)| of == namespace).map(|(_, object)| Arc::clone(object)).collect()
             }
         };
@@ -133,10 +133,10 @@ impl Store {
     #[must_use]
     pub fn owned_by(&self, kind: &Kind, uid: &str) -> Vec<Arc<Object>> {
         let inner = self.lock();
-        let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return Vec::new() };
-        let places = inner.owned.get(uid).into_iter().flatten().filter(|(of, _)| *of == shelf_key(kind));
+        let Some(stock) = inner.stocks.get(stock_key(kind)) else { return Vec::new() };
+        let places = inner.owned.get(uid).into_iter().flatten().filter(|(of, _)| *of == stock_key(kind));
         let mut found: Vec<Arc<Object>> =
-            places.filter_map(|(_, place)| shelf.objects.get(place)).map(Arc::clone).collect();
+            places.filter_map(|(_, place)| stock.objects.get(place)).map(Arc::clone).collect();
         found.sort_by(|one, other| one.place().cmp(&other.place()));
         found
     }
@@ -146,7 +146,7 @@ impl Store {
     pub fn dependents(&self, uid: &str) -> Vec<Arc<Object>> {
         let inner = self.lock();
         let places = inner.owned.get(uid).into_iter().flatten();
-        places.filter_map(|(of, place)| inner.shelves.get(of)?.objects.get(place)).map(Arc::clone).collect()
+        places.filter_map(|(of, place)| inner.stocks.get(of)?.objects.get(place)).map(Arc::clone).collect()
     }
 
     /// Whether something of any kind names this uid among its owners, and is such as is asked for.
@@ -154,7 +154,7 @@ impl Store {
     pub fn has_dependent(&self, uid: &str, is_such: impl Fn(&Object) -> bool) -> bool {
         let inner = self.lock();
         let places = inner.owned.get(uid).into_iter().flatten();
-        let mut found = places.filter_map(|(of, place)| inner.shelves.get(of)?.objects.get(place));
+        let mut found = places.filter_map(|(of, place)| inner.stocks.get(of)?.objects.get(place));
         found.any(|object| is_such(object))
     }
 
@@ -186,7 +186,7 @@ impl Store {
     ) -> Result<Option<Arc<Object>>, E> {
         let place: Place = (namespace.to_owned(), name.to_owned());
         let mut inner = self.lock();
-        let before = inner.shelves.get(shelf_key(kind)).and_then(|shelf| shelf.objects.get(&place)).cloned();
+        let before = inner.stocks.get(stock_key(kind)).and_then(|stock| stock.objects.get(&place)).cloned();
         let wanted = decide(before.as_ref())?;
         let version = inner.version + 1;
         let (op, object) = match (wanted, &before) {
@@ -202,20 +202,20 @@ impl Store {
         };
         inner.version = version;
         inner.index(before.as_deref(), (op != Op::Deleted).then_some(&*object), &place, kind);
-        let shelf = inner.shelves.entry(shelf_key(kind)).or_default();
+        let stock = inner.stocks.entry(stock_key(kind)).or_default();
         if op == Op::Deleted {
-            shelf.objects.remove(&place);
+            stock.objects.remove(&place);
         } else {
-            shelf.objects.insert(place, Arc::clone(&object));
+            stock.objects.insert(place, Arc::clone(&object));
         }
-        shelf.log.push_back(Arc::new(Change { op, object: Arc::clone(&object), before }));
-        if shelf.log.len() > LOG_MAX
-            && let Some(oldest) = shelf.log.pop_front()
+        stock.log.push_back(Arc::new(Change { op, object: Arc::clone(&object), before }));
+        if stock.log.len() > LOG_MAX
+            && let Some(oldest) = stock.log.pop_front()
         {
-            shelf.dropped = oldest.object.version;
+            stock.dropped = oldest.object.version;
         }
         drop(inner);
-        if let Some(wake) = self.wake.get(shelf_key(kind)) {
+        if let Some(wake) = self.wake.get(stock_key(kind)) {
             wake.send_replace(version);
         }
         Ok(Some(object))
@@ -232,7 +232,7 @@ impl Store {
     }
 
     fn wakes(&self, kind: &Kind) -> watch::Receiver<u64> {
-        self.wake.get(shelf_key(kind)).map_or_else(|| watch::Sender::new(0).subscribe(), watch::Sender::subscribe)
+        self.wake.get(stock_key(kind)).map_or_else(|| watch::Sender::new(0).subscribe(), watch::Sender::subscribe)
     }
 
     /// The changes of a kind after a version, at most `most` of them.
@@ -241,18 +241,18 @@ impl Store {
     /// When changes since then have been dropped.
     pub fn changes(&self, kind: &Kind, since: u64, most: usize) -> Result<Vec<Arc<Change>>, Fallen> {
         let inner = self.lock();
-        let Some(shelf) = inner.shelves.get(shelf_key(kind)) else { return Ok(Vec::new()) };
-        if since < shelf.dropped {
-            return Err(Fallen { asked: since, oldest: shelf.dropped });
+        let Some(stock) = inner.stocks.get(stock_key(kind)) else { return Ok(Vec::new()) };
+        if since < stock.dropped {
+            return Err(Fallen { asked: since, oldest: stock.dropped });
         }
-        let first = shelf.log.partition_point(|change| change.object.version <= since);
-        Ok(shelf.log.range(first..).take(most).cloned().collect())
+        let first = stock.log.partition_point(|change| change.object.version <= since);
+        Ok(stock.log.range(first..).take(most).cloned().collect())
     }
 }
 
 impl Inner {
     fn pods_at(&self, places: Option<&HashSet<Place>>) -> Vec<Arc<Object>> {
-        let Some(pods) = self.shelves.get("pods") else { return Vec::new() };
+        let Some(pods) = self.stocks.get("pods") else { return Vec::new() };
         let found = places.into_iter().flatten().filter_map(|place| pods.objects.get(place));
         let mut found: Vec<Arc<Object>> = found.cloned().collect();
         found.sort_by(|one, other| one.place().cmp(&other.place()));
@@ -260,7 +260,7 @@ impl Inner {
     }
 
     fn index(&mut self, before: Option<&Object>, after: Option<&Object>, place: &Place, kind: &Kind) {
-        let entry = (shelf_key(kind), place.clone());
+        let entry = (stock_key(kind), place.clone());
         for owner in before.into_iter().flat_map(|object| &object.owners) {
             if let Some(places) = self.owned.get_mut(&owner.uid) {
                 places.remove(&entry);

@@ -1,4 +1,4 @@
-//! OpenAPI documents: what kubectl asks for. `explain` shows the fields of the served kinds; their schemas are found out
+//! `OpenAPI` documents: what kubectl asks for. `explain` shows the fields of the served kinds; their schemas are found out
 //! from the types themselves (`probe`). `apply` looks for whether PATCH takes `fieldValidation`, and then leaves
 //! strategic merges to the types that it has itself
 //! (kubectl/pkg/cmd/apply/patcher.go, cli-runtime/pkg/resource/query_param_verifier_v3.go, v0.34.4).
@@ -78,13 +78,12 @@ static MADE: Mutex<BTreeMap<(String, String), Bytes>> = Mutex::new(BTreeMap::new
 pub(super) fn of(group: &str, version: &str) -> Result<Answer, ApiError> {
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = (group.to_owned(), version.to_owned());
-    let document = match made.get(&place) {
-        Some(document) => document.clone(),
-        None => {
-            let document = Bytes::from(document(group, version)?.to_string());
-            made.insert(place, document.clone());
-            document
-        }
+    let document = if let Some(document) = made.get(&place) {
+        document.clone()
+    } else {
+        let document = Bytes::from(document(group, version)?.to_string());
+        made.insert(place, document.clone());
+        document
     };
     Ok(answer::bytes(StatusCode::OK, answer::JSON, document))
 }

@@ -233,7 +233,7 @@ impl<'de> MapAccess<'de> for Elements<'_> {
 /// The fields of a struct, one after another.
 struct Fields<'a> {
     found: &'a RefCell<Schemas>,
-    fields: &'static [&'static str],
+    names: &'static [&'static str],
     texts: &'a [(&'a str, &'a str)],
     depth: usize,
     at: usize,
@@ -247,7 +247,7 @@ impl<'a> Fields<'a> {
         texts: &'a [(&'a str, &'a str)],
         depth: usize,
     ) -> Self {
-        Self { found, fields, texts, depth, at: 0, properties: Map::new() }
+        Self { found, names: fields, texts, depth, at: 0, properties: Map::new() }
     }
 }
 
@@ -255,13 +255,13 @@ impl<'de> MapAccess<'de> for &mut Fields<'_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        let Some(field) = self.fields.get(self.at) else { return Ok(None) };
+        let Some(field) = self.names.get(self.at) else { return Ok(None) };
         self.at += 1;
         seed.deserialize(StrDeserializer::new(field)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let field = self.fields[self.at - 1];
+        let field = self.names[self.at - 1];
         let text = self.texts.iter().find(|(name, _)| *name == field).map_or("", |(_, text)| *text);
         let mut schema = Value::Null;
         let probe = Probe { found: self.found, schema: &mut schema, text, texts: &[], depth: self.depth + 1 };

@@ -160,16 +160,17 @@ fn special(kind: Kind, bytes: &[u8]) -> Result<Value, ApiError> {
     let (mut numbers, mut texts) = ([0_i64; 4], Vec::new());
     for field in Reader::new(bytes) {
         match field? {
-            (at @ 1..=3, Read::Number(number)) => numbers[at as usize] = number.cast_signed(),
+            (at @ 1..=3, Read::Number(number)) => {
+                numbers[usize::try_from(at).unwrap_or_default()] = number.cast_signed()
+            }
             (_, Read::Bytes(bytes)) => texts.push(bytes),
             _ => {}
         }
     }
     let first = texts.first().copied().unwrap_or_default();
     match kind {
-        Kind::Quantity => text(first).map(Value::from),
         Kind::IntOrString if numbers[1] == 0 => Ok(json!(numbers[2])),
-        Kind::IntOrString => text(first).map(Value::from),
+        Kind::Quantity | Kind::IntOrString => text(first).map(Value::from),
         Kind::Raw if first.is_empty() => Ok(Value::Null),
         Kind::Raw => serde_json::from_slice(first).map_err(|error| broken(&error.to_string())),
         Kind::Texts => texts.into_iter().map(text).collect::<Result<Vec<_>, _>>().map(Value::from),

@@ -134,7 +134,7 @@ fn look_at_main(pod: &Value, seen: &mut Seen) {
     }
     if seen.reason == "Completed" && running {
         let ready = condition(pod, "Ready").is_some_and(|one| one["status"] == "True");
-        seen.reason = if ready { "Running" } else { "NotReady" }.to_owned();
+        if ready { "Running" } else { "NotReady" }.clone_into(&mut seen.reason);
     }
 }
 

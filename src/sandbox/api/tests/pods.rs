@@ -42,7 +42,7 @@ impl PodAccess for Echo {
         let (input, mut read) = mpsc::channel::<Bytes>(4);
         let (write, output) = mpsc::channel(4);
         let words = request.command.join(" ");
-        let code = if request.command[0] == "false" { 1 } else { 0 };
+        let code = i32::from(request.command[0] == "false");
         let wants_input = request.stdin;
         tokio::spawn(async move {
             let _ = write.send(ExecOutput::Stderr(Bytes::from(words))).await;

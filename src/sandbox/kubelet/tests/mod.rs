@@ -62,10 +62,10 @@ fn registry() -> Arc<Registry> {
 
 impl Rig {
     fn new(change: impl FnOnce(&mut KubeletOptions)) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let mut options = KubeletOptions::new(vec![NodeSpec::new("node-1")], programs(), scratch.path());
         // Tests run side by side, and the harness to be killed beside them: each has addresses of its own.
         static NEXT: AtomicU8 = AtomicU8::new(0);
+        let scratch = tempfile::tempdir().unwrap();
+        let mut options = KubeletOptions::new(vec![NodeSpec::new("node-1")], programs(), scratch.path());
         let first = if arguments().is_empty() { 100 } else { 90 };
         let second = first + NEXT.fetch_add(1, Ordering::Relaxed);
         options.pod_base = Ipv4Addr::new(127, second, 0, 0);
@@ -111,10 +111,8 @@ impl Rig {
                 watcher.next().await.unwrap();
             }
         };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(pod) => pod,
-            Err(_elapsed) => panic!("{name} never was {what}: {:#?}\n{:#?}", self.pod(name), self.events(name)),
-        }
+        let seen = tokio::time::timeout(PATIENCE, wait).await;
+        seen.unwrap_or_else(|_| panic!("{name} never was {what}: {:#?}\n{:#?}", self.pod(name), self.events(name)))
     }
 
     async fn until_gone(&self, name: &str) {

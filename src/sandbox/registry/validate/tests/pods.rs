@@ -281,7 +281,8 @@ fn of_a_pod_little_may_change() {
         |pod| pod["spec"]["containers"][0]["image"] = json!("other:2"),
         |pod| pod["spec"]["activeDeadlineSeconds"] = json!(5),
         |pod| {
-            pod["spec"]["tolerations"] = json!([{"key": "b", "operator": "Exists"}, {"key": "a", "operator": "Exists"}])
+            pod["spec"]["tolerations"] =
+                json!([{"key": "b", "operator": "Exists"}, {"key": "a", "operator": "Exists"}]);
         },
         |pod| pod["metadata"]["labels"] = json!({"a": "b"}),
         |_| {},
