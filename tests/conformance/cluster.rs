@@ -37,6 +37,14 @@ impl Arm {
         self.cluster().on.to_string()
     }
 
+    /// How many scenarios run at the same time: a real cluster of containers on one machine has more to do for each.
+    pub fn side_by_side(&self) -> usize {
+        match self {
+            Self::Sandbox(_) => 8,
+            Self::Real(_) => 4,
+        }
+    }
+
     fn cluster(&self) -> &Cluster {
         match self {
             Self::Sandbox(embedded) => &embedded.cluster,

@@ -49,7 +49,8 @@ fn main() -> ExitCode {
 async fn all() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let arm = Arm::from_env().await;
-    let side_by_side = std::env::var("EVENKEEL_TEST_SIDE_BY_SIDE").map_or(8, |text| text.parse().unwrap());
+    let side_by_side =
+        std::env::var("EVENKEEL_TEST_SIDE_BY_SIDE").map_or(arm.side_by_side(), |text| text.parse().unwrap());
     let chosen = |scenario: &Scenario| wanted.is_empty() || wanted.iter().any(|part| scenario.name.contains(part));
     let (alone, together): (Vec<_>, Vec<_>) =
         scenarios::all().into_iter().filter(chosen).partition(|scenario| scenario.alone);

@@ -45,6 +45,7 @@ async fn gone_after(ctx: &Ctx, options: Value, seconds_max: u64) -> Duration {
     began.elapsed()
 }
 
+/// The upper bound leaves a busy real cluster its time, and is far from what the wrong behaviour would take.
 #[track_caller]
 fn between(found: Duration, least_s: f64, most_s: f64) {
     let seconds = found.as_secs_f64();
@@ -77,26 +78,26 @@ async fn a_second_deletion_can_only_shorten_the_grace(ctx: Ctx) {
     let shorter = ctx.delete("pods", "one", json!({"gracePeriodSeconds": 1})).await.ok();
     same(shorter["metadata"]["deletionGracePeriodSeconds"].as_i64(), Some(1));
     assert!(time(&shorter, "deletionTimestamp") < time(&first, "deletionTimestamp"));
-    ctx.until_gone("pods", "one", 15).await;
+    ctx.until_gone("pods", "one", 20).await;
 }
 
 async fn a_pre_stop_sleep_holds_the_pod_for_its_time(ctx: Ctx) {
     let hook = json!({"lifecycle": {"preStop": {"sleep": {"seconds": 3}}}});
     running(&ctx, &hook, &json!({"terminationGracePeriodSeconds": 30})).await;
-    between(gone_after(&ctx, json!({}), 20).await, 3.0, 7.0);
+    between(gone_after(&ctx, json!({}), 25).await, 3.0, 15.0);
 }
 
 async fn a_hook_that_hangs_is_cut_at_the_end_of_the_grace(ctx: Ctx) {
     let hook = json!({"lifecycle": {"preStop": {"exec": {"command": ["/evenkeel", "demo-sleep", "60s"]}}}});
     running(&ctx, &hook, &json!({"terminationGracePeriodSeconds": 3})).await;
     // SIGTERM at the end of the grace; the sample service follows it at once.
-    between(gone_after(&ctx, json!({}), 20).await, 3.0, 8.0);
+    between(gone_after(&ctx, json!({}), 25).await, 3.0, 15.0);
 }
 
 async fn a_hook_that_fails_is_told_and_the_pod_ends_all_the_same(ctx: Ctx) {
     let hook = json!({"lifecycle": {"preStop": {"exec": {"command": ["/no/such/program"]}}}});
     running(&ctx, &hook, &json!({"terminationGracePeriodSeconds": 20})).await;
-    between(gone_after(&ctx, json!({}), 20).await, 0.0, 8.0);
+    between(gone_after(&ctx, json!({}), 25).await, 0.0, 15.0);
     let told = || async { (!ctx.events("one", "FailedPreStopHook").await.is_empty()).then_some(()) };
     ctx.until("the event of the failed hook", 10, told).await;
 }
@@ -111,7 +112,7 @@ async fn a_pod_that_ignores_sigterm_is_killed_when_its_grace_ends(ctx: Ctx) {
     // It goes on accepting, and so lives, for a minute after SIGTERM.
     let stubborn = json!({"args": ["demo", "--drain", "close", "--accept-late", "60s"]});
     running(&ctx, &stubborn, &json!({"terminationGracePeriodSeconds": 3})).await;
-    between(gone_after(&ctx, json!({}), 20).await, 3.0, 8.0);
+    between(gone_after(&ctx, json!({}), 25).await, 3.0, 15.0);
 }
 
 async fn a_deletion_of_another_uid_is_409(ctx: Ctx) {

@@ -161,7 +161,7 @@ fn special(kind: Kind, bytes: &[u8]) -> Result<Value, ApiError> {
     for field in Reader::new(bytes) {
         match field? {
             (at @ 1..=3, Read::Number(number)) => {
-                numbers[usize::try_from(at).unwrap_or_default()] = number.cast_signed()
+                numbers[usize::try_from(at).unwrap_or_default()] = number.cast_signed();
             }
             (_, Read::Bytes(bytes)) => texts.push(bytes),
             _ => {}

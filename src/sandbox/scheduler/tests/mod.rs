@@ -1,7 +1,4 @@
-//! Where pods go, and what is said where they cannot. Times that are about speed are in [`scale`].
-
-mod scale;
-
+//! Where pods go, and what is said where they cannot.
 use serde_json::{Value, json};
 
 use super::*;
