@@ -22,14 +22,11 @@ pub enum Arm {
 impl Arm {
     /// The cluster that `EVENKEEL_TEST_ON` names, or a fresh sandbox.
     pub async fn from_env() -> Self {
-        match std::env::var("EVENKEEL_TEST_ON") {
-            Ok(on) => Self::Real(cluster::connect(&on.parse::<On>().unwrap()).await.unwrap()),
-            Err(_) => {
-                let shape = SandboxShape::default();
-                let executable = std::path::Path::new(env!("CARGO_BIN_EXE_evenkeel"));
-                Self::Sandbox(embedded::start_with(&shape, executable).await.unwrap())
-            }
+        if let Ok(on) = std::env::var("EVENKEEL_TEST_ON") {
+            return Self::Real(cluster::connect(&on.parse::<On>().unwrap()).await.unwrap());
         }
+        let executable = std::path::Path::new(env!("CARGO_BIN_EXE_evenkeel"));
+        Self::Sandbox(embedded::start_with(&SandboxShape::default(), executable).await.unwrap())
     }
 
     /// Its name.
@@ -246,10 +243,7 @@ impl Ctx {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         });
-        match found.await {
-            Ok(found) => found,
-            Err(_) => panic!("{what}: not within {seconds} s"),
-        }
+        found.await.unwrap_or_else(|_| panic!("{what}: not within {seconds} s"))
     }
 
     /// Waits until an object is as wanted.
@@ -261,10 +255,8 @@ impl Ctx {
             is(&found).then_some(found)
         };
         let wait = tokio::time::timeout(Duration::from_secs(seconds), self.until("it", 3_600, look));
-        match wait.await {
-            Ok(found) => found,
-            Err(_) => panic!("{plural}/{name} is not as wanted after {seconds} s: {}", last.lock().unwrap()),
-        }
+        let last_seen = || last.lock().unwrap().clone();
+        wait.await.unwrap_or_else(|_| panic!("{plural}/{name} is not as wanted after {seconds} s: {}", last_seen()))
     }
 
     /// Waits until an object is gone.

@@ -8,10 +8,7 @@ mod cluster;
 mod scenarios;
 mod shapes;
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, time::Duration};
 
 use cluster::{Arm, Ctx};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
@@ -67,8 +64,7 @@ async fn all() -> ExitCode {
 }
 
 async fn one(scenario: Scenario, arm: &Arm) -> bool {
-    #[expect(clippy::disallowed_types, reason = "a test's own duration, for people")]
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     let ctx = Ctx::new(arm, scenario.name).await;
     let run = tokio::time::timeout(SCENARIO_MAX, (scenario.run)(ctx.clone()));
     let ended = std::panic::AssertUnwindSafe(run).catch_unwind().await;
