@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::{
     task::{AbortHandle, spawn_local},
     time::Instant,
@@ -57,7 +58,8 @@ impl Connection {
                 }
                 sources.connect(address).await.map_err(OpenError::System)?
             }
-            Destination::Refused => return Err(OpenError::System(io::ErrorKind::ConnectionRefused.into())),
+            // The system's own error, so that it is told apart from whatever this process itself could not do.
+            Destination::Refused => return Err(OpenError::System(Errno::CONNREFUSED.into())),
             Destination::Silent => future::pending().await,
         };
         let opened = Instant::now();

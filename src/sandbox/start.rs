@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     adapters,
-    api::{Api, ApiOptions, ApiServer, Denied, ServeError},
+    api::{Api, ApiOptions, ApiServer, Denied, Pace, ServeError},
     block::{Block, SERVICES},
     controllers::{self, start::Sources},
     error::ApiError,
@@ -21,6 +21,7 @@ use super::{
     kubelet::{Kubelet, KubeletError, KubeletOptions, NodePower, NodeSpec, Programs},
     metrics::{self, Sampler},
     net::{self, ServiceTables},
+    random::Random,
     registry::{Registry, admission::Allocator},
     scheduler,
     store::Store,
@@ -270,6 +271,7 @@ async fn assemble(
             pods: Some(Arc::new(adapters::Pods::of(&kubelet))),
             usage: Some(Arc::new(adapters::Measurements::of(&sampler, &registry))),
             denied: options.denied.clone(),
+            pace: Some(Pace { least_ms: 2, most_ms: 12, chance: Random::for_name(options.seed, "etcd") }),
         },
     );
     let tables = ServiceTables::start(tasks, &registry, net::Options { seed: options.seed });

@@ -44,7 +44,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -69,7 +69,7 @@ use self::{
     rights::{Deed, Rights},
     route::{ObjectsPath, Route},
 };
-use super::{error::ApiError, registry::Registry};
+use super::{error::ApiError, random::Random, registry::Registry};
 
 /// What the API reaches beyond the registry, and what it denies.
 #[derive(Default)]
@@ -80,6 +80,29 @@ pub struct ApiOptions {
     pub usage: Option<Arc<dyn Usage>>,
     /// What nobody may do; for tests that lack a right.
     pub denied: Vec<Denied>,
+    /// How long writes of clients take. Without it no time at all.
+    pub pace: Option<Pace>,
+}
+
+/// How long a write takes: a real API server answers once most of etcd have it on disk, so that two requests that are
+/// sent at the same moment are carried out some milliseconds apart. Whoever watches sees two changes, not one.
+#[derive(Debug)]
+pub struct Pace {
+    /// The least, in milliseconds. On a small cluster with a fast disk writes take 2 to 12 ms.
+    pub least_ms: usize,
+    /// The most, in milliseconds.
+    pub most_ms: usize,
+    /// Where between them a write falls.
+    pub chance: Random,
+}
+
+impl Pace {
+    pub(super) async fn wait(&self) {
+        let spread = self.most_ms.saturating_sub(self.least_ms) + 1;
+        // In microseconds, since the order of two writes is what matters.
+        let micros = self.least_ms * 1_000 + self.chance.below(spread * 1_000);
+        tokio::time::sleep(Duration::from_micros(micros as u64)).await;
+    }
 }
 
 /// The API. Shared by all who take requests for it.
@@ -89,6 +112,7 @@ pub struct Api {
     usage: Option<Arc<dyn Usage>>,
     rights: Rights,
     tokens: tokens::Tokens,
+    pace: Option<Pace>,
 }
 
 impl Api {
@@ -101,6 +125,7 @@ impl Api {
             usage: options.usage,
             rights: Rights::new(options.denied),
             tokens: tokens::Tokens::default(),
+            pace: options.pace,
         })
     }
 
@@ -186,6 +211,12 @@ impl Api {
         }
         check_scope(resource.namespaced, &parts.method, &path)?;
         let body = body::read(body).await?;
+        let reads = review || matches!(parts.method, Method::GET | Method::HEAD);
+        // An eviction takes its time by itself, between reading the budget and writing it.
+        let reads = reads || matches!(path.subresource.as_str(), "proxy" | "eviction");
+        if let Some(pace) = self.pace.as_ref().filter(|_| !reads) {
+            pace.wait().await;
+        }
         let mut call = Call {
             api: self,
             caller,

@@ -1,5 +1,7 @@
 //! Subresources: `status`, `scale`, `binding`, `eviction`, `finalize`, `token`, and those that lead to a node.
 
+use std::time::Duration;
+
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -42,6 +44,7 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Result<Answer, ApiError> {
         "eviction" => {
             let eviction = body::object(&call.headers, &call.body)?;
             let dry_run = call.query.dry_run()?;
+            race_for_the_budget(call).await;
             let status = call.api.registry.evict(&call.path.namespace, &call.path.name, &eviction, dry_run)?;
             call.value(StatusCode::CREATED, &status)
         }
@@ -50,6 +53,28 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Result<Answer, ApiError> {
         "exec" => exec::answer(call).await,
         "proxy" => proxy::answer(call).await,
         _ => Err(ApiError::no_such_path()),
+    }
+}
+
+/// How often an eviction whose write of the budget was in conflict is tried again, and after how long
+/// (k/pkg/registry/core/pod/storage/eviction.go, `EvictionsRetry`: jitter 0.1).
+const EVICTION_TRIES: usize = 20;
+const EVICTION_RETRY: Duration = Duration::from_millis(500);
+const EVICTION_JITTER_MS: usize = 50;
+
+/// Of two evictions at the same moment that count against the same budget, both have read it before either has written
+/// it: the second is told of a conflict, and tries again half a second later.
+async fn race_for_the_budget(call: &Call<'_>) {
+    let Some(pace) = &call.api.pace else { return };
+    let version = || call.api.registry.budget_version(&call.path.namespace, &call.path.name);
+    for _ in 0..EVICTION_TRIES {
+        let read = version();
+        pace.wait().await;
+        if version() == read {
+            return;
+        }
+        let jitter = Duration::from_millis(pace.chance.below(EVICTION_JITTER_MS) as u64);
+        tokio::time::sleep(EVICTION_RETRY + jitter).await;
     }
 }
 

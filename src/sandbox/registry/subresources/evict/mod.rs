@@ -65,6 +65,17 @@ impl Registry {
         Ok(success())
     }
 
+    /// The version of the budget that an eviction of this pod would count against; none where there is no such pod, or
+    /// where no budget or several are about it.
+    #[must_use]
+    pub fn budget_version(&self, namespace: &str, pod: &str) -> Option<String> {
+        let pod = self.get(&kinds::POD, namespace, pod).ok()?;
+        match self.budgets_of(&pod).as_slice() {
+            [budget] => budget.metadata.resource_version.clone(),
+            _ => None,
+        }
+    }
+
     fn ask_budget(&self, pod: &Object, value: &Value, dry_run: bool) -> Result<Answer, ApiError> {
         let mut budgets = self.budgets_of(pod).into_iter();
         let (Some(budget), more) = (budgets.next(), budgets.next()) else { return Ok(Answer::Allowed) };
