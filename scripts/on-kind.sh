@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every experiment and twin on a fresh kind cluster, and deletes it, also on failure.
+# Runs the conformance scenarios, a sample of the matrix, and every experiment and twin on a fresh kind cluster, and
+# deletes it, also on failure. With EVENKEEL_TEST_ONLY, _ROUNDS or _INTERRUPT only experiments and twins.
 #   scripts/on-kind.sh            one round; EVENKEEL_TEST_ROUNDS, _SEED, _ONLY, _INTERRUPT as in tests/on_cluster.rs
 #   EVENKEEL_KIND_CONFIG=FILE     another cluster than kind-configs/three-workers.yaml
 set -euo pipefail
@@ -18,4 +19,9 @@ fi
 static="$(scripts/build-static.sh | tail -1)"
 trap '"$static" kind down "$name" || true' EXIT
 "$static" kind up "$config" --name "$name"
-EVENKEEL_BIN="$static" EVENKEEL_TEST_ON="kind:$name" cargo test --locked --test on_cluster
+export EVENKEEL_BIN="$static" EVENKEEL_TEST_ON="kind:$name"
+if [ -z "${EVENKEEL_TEST_ONLY:-}${EVENKEEL_TEST_ROUNDS:-}${EVENKEEL_TEST_INTERRUPT:-}" ]; then
+  cargo test --locked --test conformance
+  EVENKEEL_MATRIX_SAMPLE="${EVENKEEL_MATRIX_SAMPLE:-4}" cargo test --locked --test matrix
+fi
+cargo test --locked --test on_cluster

@@ -28,7 +28,7 @@ fi
 
 "$bin" sandbox up --nodes 3 --stand-in '*' --host-programs >"$work/kubeconfig" 2>"$work/sandbox.log" &
 sandbox=$!
-until grep -q 'is ready' "$work/sandbox.log"; do
+until grep -qs 'is ready' "$work/sandbox.log"; do
   kill -0 "$sandbox" 2>/dev/null || { cat "$work/sandbox.log" >&2; exit 1; }
   sleep 0.1
 done
