@@ -79,7 +79,7 @@ impl Usage for Echo {
 }
 
 pub(super) fn rig() -> Rig {
-    let options = ApiOptions { pods: Some(Arc::new(Echo)), usage: Some(Arc::new(Echo)), denied: Vec::new() };
+    let options = ApiOptions { pods: Some(Arc::new(Echo)), usage: Some(Arc::new(Echo)), ..ApiOptions::default() };
     let rig = Rig::with(options);
     let pod = json!({"metadata": {"name": "web", "labels": {"app": "x"}}, "spec": {"nodeName": "a",
         "containers": [{"name": "app", "image": "x"}]}});
