@@ -15,9 +15,9 @@ use tokio::sync::mpsc::{self, error::SendError};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Message,
+        Message, Utf8Bytes,
         handshake::derive_accept_key,
-        protocol::{Role, WebSocketConfig},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -157,7 +157,9 @@ async fn converse(socket: Socket, session: ExecSession, shown: Shown, command: &
     }
     let status = status_of(&end.await, command).to_string();
     send(&mut to_client, channel::ERROR, status.as_bytes()).await;
-    // The client may be gone already, which is all the same now.
+    // Clients take an end without a code for a broken connection. One that is gone already is all the same now.
+    let normal = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
+    let _ = to_client.send(Message::Close(Some(normal))).await;
     let _ = to_client.close().await;
 }
 

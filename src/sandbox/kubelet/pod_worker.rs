@@ -32,6 +32,10 @@ use crate::sandbox::{controllers::events::Severity, error::ApiError};
 /// Events that may wait for the worker; whoever sends more waits for it.
 const EVENTS_MAX: usize = 64;
 
+/// The status manager looks so often whether the API has what it wrote (`syncPeriod` of
+/// `k/pkg/kubelet/status/status_manager.go`); until then others see what somebody else wrote.
+const STATUS_SYNC: Duration = Duration::from_secs(10);
+
 /// The end of a log that becomes a termination message, in bytes and in lines.
 const MESSAGE_MAX: (usize, usize) = (2_048, 80);
 
@@ -190,6 +194,8 @@ pub struct Worker {
     boots: u64,
     told: Option<Told>,
     written: Option<Arc<Pod>>,
+    /// When the status is written again, since others have changed our part of it.
+    rewrite_at: Option<Instant>,
 }
 
 impl Worker {
@@ -220,6 +226,7 @@ impl Worker {
             scratch_used: false,
             told: None,
             written: None,
+            rewrite_at: None,
             shared,
             handle,
             node,
@@ -252,6 +259,9 @@ impl Worker {
                 self.rebooted();
             }
             self.sync().await;
+            if self.rewrite_at.is_some_and(|at| at <= Instant::now()) {
+                (self.rewrite_at, self.told) = (None, None);
+            }
             self.write_status();
             if self.stage == Stage::Over {
                 self.delete_if_asked();
@@ -291,10 +301,10 @@ impl Worker {
 
     fn next_due(&self) -> Option<Instant> {
         if self.stage != Stage::Living {
-            return None;
+            return self.rewrite_at;
         }
         let retries = self.slots.iter().filter(|slot| slot.process.is_none()).filter_map(|slot| slot.retry);
-        retries.chain(self.deadline()).chain(self.volumes_retry).min()
+        retries.chain(self.deadline()).chain(self.volumes_retry).chain(self.rewrite_at).min()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -316,7 +326,7 @@ impl Worker {
         }
         // Others have written to our part of the status, such as the node lifecycle controller while we were away.
         if self.written.as_ref().is_some_and(|written| written.status != self.seen.pod.status) {
-            self.told = None;
+            self.rewrite_at = self.rewrite_at.or_else(|| Some(Instant::now() + STATUS_SYNC));
         }
         for slot in self.slots.iter().filter(|slot| slot.facts.started() && !slot.facts.ready()) {
             slot.tell_probes(true);

@@ -72,7 +72,7 @@ impl Rules<'_> {
             return Err(NoProgram::NoImage(normalized(image)));
         }
         let line = [command, args].concat();
-        let Some((program, rest)) = line.split_first() else { return Ok(Program::StandIn) };
+        let Some((program, rest)) = line.split_first() else { return Ok(self.default_of(image)) };
         if is_own(program) {
             return self.own(rest.to_vec());
         }
@@ -100,6 +100,17 @@ impl Rules<'_> {
         }
         let path = (self.find)(program).ok_or_else(|| NoProgram::NotFound(program.clone()))?;
         Ok(Program::Host(path, rest.to_vec()))
+    }
+
+    /// What an image runs by itself. Of those that stand in here only busybox does not serve: it runs a shell, which ends
+    /// with its input.
+    fn default_of(&self, image: &str) -> Program {
+        let name = normalized(image);
+        let name = name.rsplit('/').next().and_then(|last| last.split([':', '@']).next()).unwrap_or_default();
+        match (self.find)("sh").filter(|_| self.host_programs && name == "busybox") {
+            Some(shell) => Program::Host(shell, Vec::new()),
+            None => Program::StandIn,
+        }
     }
 
     fn own(&self, args: Vec<String>) -> Result<Program, NoProgram> {
