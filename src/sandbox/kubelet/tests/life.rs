@@ -133,8 +133,8 @@ async fn init_containers_run_in_order_and_sidecars_stay_beside_the_main_ones() {
 async fn a_post_start_hook_holds_the_container_back_and_its_failure_kills_it() {
     let rig = Rig::new(|_| {});
     let mut good = demo(&["demo"]);
-    good["lifecycle"] = json!({"postStart": {"httpGet": {"port": 8080, "path": "/bad"}}});
-    // An HTTP hook does not look at the status, only at whether somebody answers; at first nobody does.
+    good["lifecycle"] = json!({"postStart": {"httpGet": {"port": 8081, "path": "/bad"}}});
+    // An HTTP hook does not look at the status, only at whether somebody answers; at this port nobody ever does.
     rig.create("hooked", json!({"containers": [good], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1}));
     let mut slow = demo(&["demo"]);
     slow["lifecycle"] = json!({"postStart": {"sleep": {"seconds": 1}}});
