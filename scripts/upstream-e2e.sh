@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Upstream's own end-to-end tests, those marked Conformance of what the sandbox serves, against a fresh sandbox.
 #   scripts/upstream-e2e.sh [FOCUS]    EVENKEEL_E2E_TEST names Kubernetes' e2e.test v1.34.4; EVENKEEL_BIN evenkeel
+#   EVENKEEL_E2E_SKIP leaves specs out whose name matches; those that fail take up to ten minutes each
 # Prints each spec that does not pass and the count. The aim: at least 40 of 56; the others stand in
 # docs/sandbox-fidelity.md.
 set -euo pipefail
@@ -35,7 +36,7 @@ done
 # Specs one after another: several are about all nodes at once.
 "$test" -kubeconfig "$work/kubeconfig" -provider skeleton -num-nodes 3 -kube-api-content-type application/json \
   -ginkgo.no-color -ginkgo.succinct -ginkgo.timeout "${EVENKEEL_E2E_TIMEOUT:-80m}" -ginkgo.junit-report "$work/junit.xml" \
-  -ginkgo.focus "$focus" >"$work/e2e.log" 2>&1 || true
+  -ginkgo.focus "$focus" -ginkgo.skip "${EVENKEEL_E2E_SKIP:-^$}" >"$work/e2e.log" 2>&1 || true
 [ -f "$work/junit.xml" ] || { tail -n 40 "$work/e2e.log" >&2; exit 1; }
 python3 - "$work/junit.xml" <<'P'
 import sys, xml.etree.ElementTree as tree

@@ -286,7 +286,9 @@ impl Worker {
             Program::StandIn => Program::StandIn,
         };
         let host = program.may_fork();
-        let path = if host { std::env::var("PATH").unwrap_or_default() } else { "/".to_owned() };
+        // Where programs of this machine may run, what is run in a stand-in later finds them too.
+        let finds = host || self.shared.options.host_programs;
+        let path = if finds { std::env::var("PATH").unwrap_or_default() } else { "/".to_owned() };
         let hostname = if self.seen.pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
             self.handle.node.clone()
         } else {
