@@ -1,10 +1,8 @@
 //! What pods and nodes use, as metrics-server tells it: two readings of each container make a rate
 //! (metrics-server v0.8: pkg/storage/{pod,node,types}.go, pkg/api/{pod,node}.go).
 //!
-//! * [`Sampler`]: takes readings and keeps the last two of each container.
-//! * `objects`: `PodMetrics` and `NodeMetrics` as JSON.
+//! [`Sampler`] takes readings and keeps the last two of each container; `api::metrics` writes what comes of them.
 
-mod objects;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +14,6 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::Value;
 
 use super::{names, registry::Registry};
 
@@ -138,31 +135,6 @@ impl Sampler {
 
     fn points(&self) -> MutexGuard<'_, HashMap<(String, String), Points>> {
         self.points.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `NodeMetrics` of all nodes that have pods with a rate.
-    #[must_use]
-    pub fn nodes(&self) -> Vec<Value> {
-        objects::nodes(self, &self.registry)
-    }
-
-    /// `NodeMetrics` of a node.
-    #[must_use]
-    pub fn node(&self, name: &str) -> Option<Value> {
-        self.nodes().into_iter().find(|node| node["metadata"]["name"] == name)
-    }
-
-    /// `PodMetrics` of all pods with a rate, or of those in one namespace.
-    #[must_use]
-    pub fn pods(&self, namespace: Option<&str>) -> Vec<Value> {
-        let pods = self.registry.all::<Pod>(namespace);
-        pods.iter().filter_map(|pod| objects::pod(self, pod)).collect()
-    }
-
-    /// `PodMetrics` of a pod.
-    #[must_use]
-    pub fn pod(&self, namespace: &str, name: &str) -> Option<Value> {
-        objects::pod(self, &*self.registry.find::<Pod>(namespace, name)?)
     }
 }
 

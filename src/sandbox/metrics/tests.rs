@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::sandbox::{
@@ -66,19 +66,18 @@ async fn pass(seconds: u64) {
 async fn two_readings_make_a_rate_and_one_does_not() {
     let bench = Bench::new();
     bench.sample(&[("side", 0, 1_024), ("main", 1_000, 1_000)]);
-    assert!(bench.sampler.pods(None).is_empty() && bench.sampler.nodes().is_empty());
+    assert_eq!(bench.sampler.usage("shop", "web"), None);
     pass(10).await;
     bench.sample(&[("side", 10, 2_048), ("main", 3_500, 3_145_728)]);
-    let pods = bench.sampler.pods(Some("shop"));
-    assert_eq!(pods.len(), 1);
-    assert_eq!(
-        pods[0]["containers"],
-        json!([{"name": "main", "usage": {"cpu": "250m", "memory": "3Mi"}},
-            {"name": "side", "usage": {"cpu": "1m", "memory": "2Ki"}}])
-    );
-    assert_eq!((&pods[0]["window"], &pods[0]["metadata"]["labels"]), (&json!("10s"), &json!({"app": "web"})));
-    assert_eq!(bench.sampler.node("one").unwrap()["usage"], json!({"cpu": "251m", "memory": "3074Ki"}));
-    assert_eq!((bench.sampler.node("two"), bench.sampler.pod("shop", "status-only")), (None, None));
+    let usage = bench.sampler.usage("shop", "web").unwrap();
+    let of = |container: &str, cpu_nanos, memory_bytes| ContainerUsage {
+        container: container.to_owned(),
+        cpu_nanos,
+        memory_bytes,
+    };
+    assert_eq!(usage.containers, [of("main", 250_000_000, 3_145_728), of("side", 1_000_000, 2_048)]);
+    assert_eq!(usage.window, Duration::from_secs(10));
+    assert_eq!(bench.sampler.usage("shop", "status-only"), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,24 +86,10 @@ async fn a_container_that_was_started_again_has_no_rate_until_the_next_reading()
     bench.sample(&[("main", 9_000, 1)]);
     pass(10).await;
     bench.sample(&[("main", 100, 1)]);
-    assert_eq!(bench.sampler.pod("shop", "web"), None);
+    assert_eq!(bench.sampler.usage("shop", "web"), None);
     pass(10).await;
     bench.sample(&[("main", 200, 1)]);
     assert_eq!(bench.sampler.usage("shop", "web").unwrap().containers[0].cpu_nanos, 10_000_000);
     bench.sample(&[]);
-    assert_eq!(bench.sampler.pod("shop", "web"), None, "one that no longer runs is forgotten");
-}
-
-#[test]
-fn quantities_and_durations_are_written_as_upstream_writes_them() {
-    let cores = [(0, "0"), (1, "1n"), (1_500, "1500n"), (15_000, "15u"), (250_000_000, "250m"), (2_000_000_000, "2")];
-    for (nanos, text) in cores {
-        assert_eq!(objects::cores(nanos), text);
-    }
-    for (count, text) in [(0, "0"), (1_000, "1000"), (1_024, "1Ki"), (5_242_880, "5Mi"), (5_243_904, "5121Ki")] {
-        assert_eq!(objects::bytes(count), text);
-    }
-    for (millis, text) in [(15_000, "15s"), (15_020, "15.02s"), (60_000, "1m0s"), (90_500, "1m30.5s")] {
-        assert_eq!(objects::duration(Duration::from_millis(millis)), text);
-    }
+    assert_eq!(bench.sampler.usage("shop", "web"), None, "one that no longer runs is forgotten");
 }
