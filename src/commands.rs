@@ -38,7 +38,7 @@ pub fn dispatch(cli: Cli) -> std::process::ExitCode {
             let program = program.pop().unwrap_or_default();
             launcher::run(&Launch { parent, supervise, program, args }).into()
         }
-        command => std::process::ExitCode::from(perform_in_runtime(command) as u8),
+        command => perform_in_runtime(command).into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every exit code and its meaning, for scripts and CI. Scripts rely on these: they don't change.
 
-use std::process::{ExitCode as ProcessCode, Termination};
+use std::process::ExitCode as ProcessCode;
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,9 +44,9 @@ impl ExitCode {
     }
 }
 
-impl Termination for ExitCode {
-    fn report(self) -> ProcessCode {
-        ProcessCode::from(self as u8)
+impl From<ExitCode> for ProcessCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code as u8)
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use evenkeel::judge::verdict::Verdict;
 
-/// Of ten cases, so many in a hundred may differ: 2 of 40, and none of a small sample.
+/// Of a hundred cases so many may differ: 2 of 40, and none of a small sample.
 const DIFFERENT_MAX_PERCENT: usize = 5;
 
 /// One case.

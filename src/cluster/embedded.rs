@@ -1,6 +1,6 @@
 //! The sandbox as a cluster like any other: a client, a name, and the way of its connections.
 //!
-//! The only place outside `sandbox` that starts one.
+//! Beside the command `sandbox up`, which serves one to others, the only place outside `sandbox` that starts one.
 
 use std::{path::Path, sync::Arc};
 
