@@ -8,7 +8,9 @@
 //! to a port after some 3,000 connections on average, and on loopback already a second after it was closed.
 //!
 //! So ports are taken here, in order, all of them before one is taken again, and one from which a connection was lost
-//! rests. Towards loopback, where every address of 127.0.0.0/8 is ours, the source address changes as well: between
+//! rests. They are not those that the system gives to whoever asks for none in particular: it gives nobody a port that
+//! somebody else has chosen, whatever the address, and for the 60 s of TIME_WAIT after it was closed, so a few hundred
+//! connections a second would leave none for anybody else on this machine. Towards loopback, where every address of 127.0.0.0/8 is ours, the source address changes as well: between
 //! runs, and with each round through the ports.
 
 use std::{
@@ -43,6 +45,10 @@ const LOOPBACK_ADDRESSES: u128 = 254 << 16;
 /// Ports in a row that may be in use before that is the answer.
 const TRIES: usize = 64;
 
+/// Ports that nobody has for long: above what services listen on by custom, and below those of NodePorts (30000) and,
+/// by default, those that Linux gives out (32768).
+const QUIET: RangeInclusive<u16> = 10_000..=29_999;
+
 /// Where the system says which ports it gives out.
 const PORTS_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
@@ -66,7 +72,7 @@ pub(super) struct Source {
 impl Sources {
     /// Sources on this machine.
     pub(super) fn new() -> Rc<Self> {
-        Self::with_ports(std::fs::read_to_string(PORTS_FILE).ok().as_deref().and_then(range))
+        Self::with_ports(std::fs::read_to_string(PORTS_FILE).ok().as_deref().and_then(range).map(|given| ours(&given)))
     }
 
     fn with_ports(ports: Option<RangeInclusive<u16>>) -> Rc<Self> {
@@ -248,6 +254,16 @@ fn loopback_address(clock: Duration) -> Ipv4Addr {
 
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The ports that are taken where the system gives out these to others: quiet ones, or the upper half of its own where it
+/// gives those out too.
+fn ours(given: &RangeInclusive<u16>) -> RangeInclusive<u16> {
+    if given.start() > QUIET.end() || given.end() < QUIET.start() {
+        QUIET
+    } else {
+        given.start().midpoint(*given.end())..=*given.end()
+    }
 }
 
 /// The ports in "32768\t60999".

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, advance},
 };
 
-use super::{LOOPBACK_SERVES, Loopback, REST, Sources, Turns, loopback_address, range};
+use super::{LOOPBACK_SERVES, Loopback, REST, Sources, Turns, loopback_address, ours, range};
 
 const AT_NOON: Duration = Duration::from_secs(43_200);
 
@@ -25,6 +25,14 @@ fn the_systems_range_is_read_and_a_range_that_is_none_is_not() {
     for text in ["", "32768", "a b", "9 8", "1 65536"] {
         assert_eq!(range(text), None, "{text}");
     }
+}
+
+#[test]
+fn the_ports_that_the_system_gives_out_are_left_to_others_or_half_of_them_at_least() {
+    assert_eq!(ours(&(32_768..=60_999)), 10_000..=29_999);
+    assert_eq!(ours(&(1_024..=9_999)), 10_000..=29_999);
+    assert_eq!(ours(&(1_024..=65_535)), 33_279..=65_535);
+    assert_eq!(ours(&(15_000..=61_000)), 38_000..=61_000);
 }
 
 #[tokio::test(start_paused = true)]
