@@ -1,7 +1,7 @@
 //! What each command does, as calls to the stages; each ends in an exit code.
 
 use std::{
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,10 @@ use crate::{
     },
 };
 
+/// What is logged where `EVENKEEL_LOG` asks for nothing: that a port of a sandbox could not be published, since who
+/// connects to it then reaches somebody else.
+const LOGGED: &str = "off,evenkeel::sandbox::net::relay=warn";
+
 /// Does what the command line says.
 #[must_use]
 pub fn dispatch(cli: Cli) -> std::process::ExitCode {
@@ -43,8 +47,9 @@ pub fn dispatch(cli: Cli) -> std::process::ExitCode {
 }
 
 fn perform_in_runtime(command: Command) -> ExitCode {
-    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
     // One thread conducts; the load core has one of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
