@@ -38,6 +38,10 @@ pub enum Command {
     Run(RunArgs),
     /// Say all that `run` would do, and touch nothing.
     Plan(PlanArgs),
+    /// Undo what an interrupted run left behind.
+    Recover(RecoverArgs),
+    /// Print the roles that experiments need, and no more.
+    Rbac(RbacArgs),
     /// Judge a kept record again.
     Judge(RecordArgs),
     /// Write the report of a kept record again.
@@ -121,6 +125,37 @@ pub struct PlanArgs {
     /// Print JSON, as in plan.json.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `evenkeel recover`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A run writes down what it is about to change before it changes it: in its own folder, and in lease default/evenkeel of
+the cluster. Either is enough. Without --on, every cluster is looked at on which a run of this machine was interrupted;
+with it, that cluster's lease as well, whichever machine the run was on.
+
+Exits 0 when everything is as it was, also when there was nothing to do, and 5 when something is not.")]
+pub struct RecoverArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `evenkeel rbac`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+    evenkeel rbac experiments/drain | kubectl apply -f -
+    kubectl create clusterrolebinding evenkeel --clusterrole=evenkeel --user=NAME")]
+pub struct RbacArgs {
+    /// Experiment files, or folders of them.
+    #[arg(required = true, value_name = "FILE_OR_DIR")]
+    pub files: Vec<PathBuf>,
+    /// What the roles are called.
+    #[arg(long, value_name = "NAME", default_value = "evenkeel")]
+    pub name: String,
 }
 
 /// `evenkeel judge` and `evenkeel report`.

@@ -9,7 +9,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     agent,
-    cli::{Cli, Command, ImageArgs, KindCommand, LauncherArgs, PlanArgs, RecordArgs, SandboxArgs, SandboxCommand},
+    cli::{
+        Cli, Command, ImageArgs, KindCommand, LauncherArgs, PlanArgs, RbacArgs, RecordArgs, RecoverArgs, SandboxArgs,
+        SandboxCommand,
+    },
     cluster::{
         self, Cluster, On, embedded,
         kind::{self, Kind, KindError},
@@ -17,11 +20,12 @@ use crate::{
     demo,
     exit_code::ExitCode,
     experiment::{self, schema::Experiment},
-    failure::chain,
+    failure::{chain, printable},
     image,
     judge::verdict::Answer,
+    plan,
     report::terminal::{self, Style},
-    run::{signals::Signals, suite},
+    run::{files, recover, signals::Signals, suite},
     sandbox::{
         self, Sandbox,
         kubelet::launcher::{self, Launch},
@@ -65,6 +69,8 @@ async fn perform(command: Command) -> ExitCode {
     match command {
         Command::Run(args) => Box::pin(suite::run(args)).await,
         Command::Plan(args) => plan(args).await,
+        Command::Recover(args) => recover(args).await,
+        Command::Rbac(args) => rbac(&args),
         Command::Judge(args) => judge(&args),
         Command::Report(args) => report(&args),
         Command::Kind(command) => kind(command).await,
@@ -137,6 +143,43 @@ async fn print_plan(args: &PlanArgs, experiment: &Experiment, cluster: &Cluster)
         },
         Ok(plan) => print(&plan.to_text()),
         Err((code, problem)) => refuse(code, problem),
+    }
+}
+
+async fn recover(args: RecoverArgs) -> ExitCode {
+    // With --json, progress goes nowhere: what was done is in the answer.
+    let tell = |line: &str| {
+        if !args.json {
+            eprintln!("{}", printable(line));
+        }
+    };
+    let recovered = Box::pin(recover::recover(args.cluster.on, &tell)).await;
+    let text = if args.json {
+        match serde_json::to_string_pretty(&recovered) {
+            Ok(json) => json + "\n",
+            Err(error) => return refuse(ExitCode::Internal, error),
+        }
+    } else {
+        recovered.to_text()
+    };
+    print(&text);
+    recovered.exit_code()
+}
+
+fn rbac(args: &RbacArgs) -> ExitCode {
+    let experiments = match files::find_all(&args.files) {
+        Ok(experiments) => experiments,
+        Err(problems) => {
+            eprint!("{problems}");
+            return ExitCode::Usage;
+        }
+    };
+    match plan::rbac::roles(&experiments, &args.name) {
+        Ok(roles) => print(&roles),
+        Err(problems) => {
+            let lines: Vec<String> = problems.iter().map(|problem| chain(problem)).collect();
+            refuse(ExitCode::Usage, lines.join("\n       "))
+        }
     }
 }
 

@@ -18,15 +18,27 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// A text without what a terminal would obey: names and messages come from clusters and files.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+    text.chars().map(plain).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::chain;
+    use super::{chain, printable};
 
     #[derive(Debug, thiserror::Error)]
     #[error("failed to {what}")]
     struct Outer {
         what: &'static str,
         source: std::io::Error,
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_replaced() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{9b}c\r\n\td"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}\n\td");
     }
 
     #[test]

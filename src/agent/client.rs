@@ -29,6 +29,17 @@ pub struct Agent {
     following: Following,
 }
 
+/// Where and as what an agent's pod runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The pod's name, from [`super::pod::new_name`]; chosen by the caller, who writes it down before it is there.
+    pub name: String,
+    /// The node that it stands on.
+    pub node: String,
+    /// Its image.
+    pub image: String,
+}
+
 /// Creates an agent's pod on a node, waits until it is ready, and starts the lanes. Their messages go to `messages`,
 /// with times on the run's clock (`sink.clock()`); notes about the agent itself go to the sink.
 ///
@@ -37,13 +48,12 @@ pub struct Agent {
 pub async fn start(
     client: Client,
     namespace: &str,
-    node: &str,
-    image: &str,
+    place: &Place,
     lanes: Vec<LaneSpec>,
     sink: Sink,
     messages: mpsc::UnboundedSender<LoadMessage>,
 ) -> Result<Agent, AgentError> {
-    let pod = StandingPod::create(client.clone(), namespace, node, image).await?;
+    let pod = StandingPod::create(client.clone(), namespace, place).await?;
     let begun = async {
         pod.ready().await?;
         let proxy = PodProxy::new(client, namespace, pod.name());

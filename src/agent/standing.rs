@@ -13,6 +13,7 @@ use kube::{
 use tokio::time::Instant;
 
 use super::{
+    client::Place,
     error::AgentError,
     pod::{self, Progress},
     transport::chain,
@@ -46,13 +47,14 @@ pub(super) struct StandingPod {
 
 impl StandingPod {
     /// Creates the pod. From here on, it is removed when this value is dropped.
-    pub(super) async fn create(client: Client, namespace: &str, node: &str, image: &str) -> Result<Self, AgentError> {
+    pub(super) async fn create(client: Client, namespace: &str, place: &Place) -> Result<Self, AgentError> {
+        let Place { name, node, image } = place;
         let mut standing = Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),
-            name: pod::new_name(),
-            image: image.to_owned(),
-            node: node.to_owned(),
+            name: name.clone(),
+            image: image.clone(),
+            node: node.clone(),
             uid: None,
             removed: false,
         };

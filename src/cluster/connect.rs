@@ -10,6 +10,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::{
@@ -26,6 +27,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long the first answer may take, connecting included.
 const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
+/// Bytes of a cluster's identity: two clusters with the same are not to be met.
+const IDENTITY_BYTES: usize = 16;
+
 /// How this client names itself to the API server, and so in its audit log.
 const AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
 
@@ -38,6 +42,9 @@ pub struct Cluster {
     pub on: On,
     /// The API server's version, such as `v1.34.4`.
     pub server_version: String,
+    /// What tells this cluster from another of the same name: a digest of the authority that its API server's
+    /// certificate is checked by, or of its address where there is none. A cluster that is made anew has another.
+    pub identity: String,
     /// How load reaches Services; nothing where the machine's own network leads there.
     pub dial: Option<Arc<dyn Dial>>,
 }
@@ -71,6 +78,7 @@ pub async fn connect(on: &On) -> Result<Cluster, ClusterError> {
     let mut config = config_of(on).await?;
     harness(&mut config);
     let server = config.cluster_url.to_string();
+    let identity = identity_of(&config);
     let failed = |source| ClusterError::Client { on: on.clone(), source };
     let client = Client::try_from(config).map_err(|error| failed(error.into()))?;
     let answer = match timeout(FIRST_ANSWER_WITHIN, client.apiserver_version()).await {
@@ -78,9 +86,20 @@ pub async fn connect(on: &On) -> Result<Cluster, ClusterError> {
         Err(_) => Err(ApiFailure::no_answer_within(FIRST_ANSWER_WITHIN)),
     };
     match answer {
-        Ok(version) => Ok(Cluster { client, on: on.clone(), server_version: version.git_version, dial: None }),
+        Ok(version) => {
+            Ok(Cluster { client, on: on.clone(), server_version: version.git_version, identity, dial: None })
+        }
         Err(source) => Err(ClusterError::Unreachable { on: on.clone(), server, next: next_step(on, &source), source }),
     }
+}
+
+fn identity_of(config: &Config) -> String {
+    let mut digest = Sha256::new();
+    match config.root_cert.as_deref() {
+        Some(certificates) if !certificates.is_empty() => certificates.iter().for_each(|one| digest.update(one)),
+        _ => digest.update(config.cluster_url.to_string()),
+    }
+    digest.finalize().iter().take(IDENTITY_BYTES).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Sets what a harness needs of a client: every answer as it came, and watches that last.

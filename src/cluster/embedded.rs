@@ -50,6 +50,7 @@ pub async fn start_with(shape: &SandboxShape, executable: &Path) -> Result<Embed
         client: sandbox.client(),
         on: On::Sandbox,
         server_version: sandbox::VERSION.to_owned(),
+        identity: "sandbox".to_owned(),
         dial: Some(Arc::new(dial)),
     };
     Ok(Embedded { cluster, sandbox })

@@ -17,6 +17,7 @@ use super::{
     stage::Stage,
     steps::Progress,
     target,
+    undo::Undo,
 };
 use crate::experiment::schema::DeletePods;
 
@@ -36,6 +37,12 @@ pub(super) async fn run(step: &DeletePods, stage: &Stage, progress: &Progress) -
     let why = picked.iter().map(|one| format!("pod/{} ({})", one.pod, one.why)).collect::<Vec<_>>().join(", ");
     let how = if step.force { "delete by force" } else { "delete" };
     progress.begun(format!("{how} {why}"), picked.iter().map(|one| format!("pod/{}", one.pod)).collect());
+    // Where the namespace goes in the end, nobody waits for its pods.
+    if !stage.namespace_is_ours {
+        let (namespace, selector) = (stage.namespace.clone(), step.selector.clone());
+        let ready = target::ready_with(&step.selector, stage).await?;
+        stage.undo.register(Undo::AwaitPods { namespace, selector, ready }).await?;
+    }
 
     let grace = if step.force { Some(0) } else { step.grace_period.map(whole_seconds) };
     let deleted = join_all(pods.iter().map(|pod| delete(&api, pod, grace))).await;

@@ -6,6 +6,7 @@ use super::{
     abort::{Abort, Aborted},
     api::{self, ApiError},
     drain_error::DrainError,
+    ledger::LedgerError,
 };
 use crate::plan::PickProblem;
 
@@ -27,6 +28,9 @@ pub enum StepError {
         #[source]
         source: ApiError,
     },
+    /// What the act would change could not be written down, so it did not take place.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// Nothing, or not enough, to act on.
     #[error(transparent)]
     Pick(#[from] PickProblem),

@@ -2,7 +2,7 @@
 //!
 //! * [`steps`]: runs a list of steps, in sequence and in parallel, and records how each stands.
 //! * [`stage`]: what every step needs; [`abort`]: how all of them are broken off.
-//! * [`undo`]: what puts things back, as data, registered before each act.
+//! * [`undo`]: what puts things back, as data, registered before each act. [`ledger`]: where it is written down.
 //! * [`error`]: why a step failed; [`api`]: why a request did.
 //! * `drain`, `drain_filter`, `drain_error`, `evict`, `node`, `delete_pods`, `rolling_update`, `scale`, `wait`: one
 //!   file per kind of step or part of one.
@@ -17,6 +17,7 @@ pub mod drain_error;
 mod drain_filter;
 pub mod error;
 mod evict;
+pub mod ledger;
 mod node;
 mod rolling_update;
 mod scale;

@@ -56,11 +56,8 @@ async fn set(node: &str, cordon: bool, stage: &Stage) -> Result<(), StepError> {
     if is_unschedulable(&before) == cordon {
         return Ok(());
     }
-    stage.undo.register(if cordon {
-        Undo::Uncordon { node: node.to_owned() }
-    } else {
-        Undo::Cordon { node: node.to_owned() }
-    });
+    let undo = if cordon { Undo::Uncordon { node: node.to_owned() } } else { Undo::Cordon { node: node.to_owned() } };
+    stage.undo.register(undo).await?;
     call(patch(&api, node, cordon)).await.map_err(StepError::api(&attempted))?;
     let after = read(&stage.abort, &attempted, api.get(node)).await?;
     if is_unschedulable(&after) == cordon {

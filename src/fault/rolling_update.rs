@@ -17,7 +17,7 @@ use super::{
     error::{StepError, read},
     stage::Stage,
     steps::Progress,
-    undo::Undo,
+    undo::{self, Undo},
     workload,
 };
 use crate::experiment::{schema::RollingUpdate, units::WorkloadKind};
@@ -36,16 +36,24 @@ pub(super) async fn run(step: &RollingUpdate, stage: &Stage, progress: &Progress
     let before = read(&stage.abort, &attempted, api.get(&workload.name)).await?;
     let no_effect = |why: String| StepError::NoEffect { attempted: attempted.clone(), why };
     refuse_if_it_would_not_roll(workload.kind, &before).map_err(no_effect)?;
+    if !stage.namespace_is_ours && undo::revisions_kept(&before) == 0 {
+        return Err(no_effect(
+            "its revisionHistoryLimit is 0, so nothing would remember the template of now if this process were \
+             killed; set it to 1 or more"
+                .into(),
+        ));
+    }
     let template = before.data.pointer("/spec/template").cloned().unwrap_or_default();
     let (patch, words) = change(step, &template, &jiff::Timestamp::now().to_string()).map_err(no_effect)?;
     progress.begun(format!("roll {workload}: {words}"), vec![workload.to_string()]);
 
     let revision = workload::revision(workload.kind, &before).map(str::to_owned);
-    stage.undo.register(Undo::RestoreTemplate {
+    let undo = Undo::RestoreTemplate {
         workload: workload.clone(),
         namespace: stage.namespace.clone(),
-        template,
-    });
+        template: template.into(),
+    };
+    stage.undo.register(undo).await?;
     let after = call(api.patch(&workload.name, &PatchParams::default(), &Patch::Strategic(patch)))
         .await
         .map_err(StepError::api(&attempted))?;

@@ -35,11 +35,8 @@ pub(super) async fn run(step: &Scale, stage: &Stage, progress: &Progress) -> Res
     }
     progress
         .begun(format!("scale {} from {replicas} to {to} replicas", step.workload), vec![step.workload.to_string()]);
-    stage.undo.register(Undo::RestoreReplicas {
-        workload: step.workload.clone(),
-        namespace: stage.namespace.clone(),
-        replicas,
-    });
+    let undo = Undo::RestoreReplicas { workload: step.workload.clone(), namespace: stage.namespace.clone(), replicas };
+    stage.undo.register(undo).await?;
     let patch = Patch::Merge(json!({"spec": {"replicas": to}}));
     call(api.patch_scale(&step.workload.name, &PatchParams::default(), &patch))
         .await

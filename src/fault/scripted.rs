@@ -9,6 +9,7 @@ use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 
 use super::{
     abort::{Abort, AbortHandle},
+    ledger::Ledger,
     stage::Stage,
     undo::UndoStack,
 };
@@ -81,7 +82,7 @@ pub fn setting(answer: impl FnMut(&Call) -> (u16, Value) + Send + 'static) -> Se
     let (client, log) = server(answer);
     let (sink, events) = Sink::new(Clock::start());
     let (handle, abort) = Abort::new();
-    let undo = Arc::new(UndoStack::new(client.clone(), sink.clone()));
+    let undo = Arc::new(UndoStack::new(client.clone(), sink.clone(), Ledger::nowhere()));
     let stage = Stage { client, namespace: "app".into(), namespace_is_ours: false, sink, undo, abort };
     Setting { stage, abort: handle, events, log }
 }

@@ -7,7 +7,14 @@ use futures::{
     stream::{FuturesUnordered, StreamExt},
 };
 
-use super::{delete_pods, drain, error::StepError, node, rolling_update, scale, stage::Stage, wait};
+use super::{
+    delete_pods, drain,
+    error::StepError,
+    ledger::{Point, crash},
+    node, rolling_update, scale,
+    stage::Stage,
+    wait,
+};
 use crate::{
     experiment::schema::Step,
     failure::chain,
@@ -123,11 +130,13 @@ impl Progress {
     pub(super) fn begun(&self, detail: String, targets: Vec<String>) {
         self.begun.store(true, Ordering::Relaxed);
         self.record(StepState::Begun, detail, targets);
+        crash::at(Point::Begun);
     }
 
     /// What it set out to do has been seen in the cluster.
     pub(super) fn effective(&self, detail: String) {
         self.record(StepState::Effective, detail, Vec::new());
+        crash::at(Point::Effective);
     }
 
     fn ended(&self, result: &Result<String, StepError>) {

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cluster::facts::{node_fact, pod_fact},
     experiment::schema::{Labels, NodePick},
+    model::selector::LabelSelector,
     plan::{ClusterFacts, Picked, PickedPod, pick_nodes, pick_pods},
 };
 
@@ -47,6 +48,16 @@ pub(super) async fn nodes(pick: &NodePick, stage: &Stage) -> Result<Vec<Picked>,
 /// The pods that a step acts on, from fresh facts.
 pub(super) async fn pods(labels: &Labels, count: u32, stage: &Stage) -> Result<Vec<PickedPod>, StepError> {
     Ok(pick_pods(labels, count, &facts(stage, true).await?)?)
+}
+
+/// How many pods with these labels are ready, and not on their way out.
+pub(super) async fn ready_with(labels: &Labels, stage: &Stage) -> Result<u32, StepError> {
+    let doing = "count the pods that are ready";
+    let api = Api::<Pod>::namespaced(stage.client.clone(), &stage.namespace);
+    let list = list_all(&api, ListParams::default().labels(&LabelSelector::of_labels(labels).to_string()));
+    let pods = stage.abort.or(list).await.map_err(StepError::aborted(doing))?.map_err(StepError::api(doing))?;
+    let ready = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod)).count();
+    Ok(u32::try_from(ready).unwrap_or(u32::MAX))
 }
 
 /// Nodes and pods as picking sees them. Smaller than `cluster::facts`, which lists eight kinds: between two steps

@@ -4,23 +4,24 @@
 //! undo can be carried out twice, or after a crash by somebody else, and is checked against that state. Of one object
 //! the first state counts, whatever was done to it later.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
-    experiment::units::WorkloadRef,
-    failure::chain,
-    record::{
-        clock::Sink,
-        event::{UndoChange, UndoState, What},
+    experiment::{
+        schema::Labels,
+        units::{WorkloadRef, is_object_name},
     },
+    model::selector::labels_in_words,
 };
 
 mod carry_out;
+mod stack;
+mod template;
 
 pub use carry_out::{UndoError, carry_out};
+pub use stack::{UndoReport, UndoStack};
+pub use template::KeptTemplate;
+pub(in crate::fault) use template::revisions_kept;
 
 /// A state from before an act, to be restored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,8 +43,8 @@ pub enum Undo {
         workload: WorkloadRef,
         /// Its namespace.
         namespace: String,
-        /// `spec.template`, as the API server gave it.
-        template: Value,
+        /// `spec.template`; written down by its fingerprint alone.
+        template: KeptTemplate,
     },
     /// The workload had this many replicas.
     RestoreReplicas {
@@ -53,6 +54,15 @@ pub enum Undo {
         namespace: String,
         /// `spec.replicas`.
         replicas: i64,
+    },
+    /// So many pods with these labels were ready. Their controllers make them again; this sees it.
+    AwaitPods {
+        /// Their namespace.
+        namespace: String,
+        /// Their labels.
+        selector: Labels,
+        /// How many were ready.
+        ready: u32,
     },
     /// The object did not exist.
     RemoveObject {
@@ -83,6 +93,10 @@ impl Undo {
             Self::Cordon { node } => format!("cordon node/{node}"),
             Self::RestoreTemplate { workload, .. } => format!("restore the template of {workload}"),
             Self::RestoreReplicas { workload, replicas, .. } => format!("scale {workload} back to {replicas}"),
+            Self::AwaitPods { selector, ready, .. } => {
+                let pods = if *ready == 1 { "pod" } else { "pods" };
+                format!("see {ready} {pods} with {} ready again", labels_in_words(selector))
+            }
             Self::RemoveObject { kind, name, .. } => format!("remove {}/{name}", kind.to_lowercase()),
             Self::RemoveNamespace { name } => format!("remove namespace/{name}"),
         }
@@ -100,6 +114,10 @@ impl Undo {
             Self::RestoreReplicas { workload, namespace, replicas } => {
                 format!("kubectl -n {namespace} scale {workload} --replicas={replicas}")
             }
+            Self::AwaitPods { namespace, selector, .. } => {
+                let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                format!("kubectl -n {namespace} get pods -l {} says why they are not", labels.join(","))
+            }
             Self::RemoveObject { plural, namespace, name, .. } => {
                 format!("kubectl -n {namespace} delete {plural} {name}")
             }
@@ -113,6 +131,7 @@ impl Undo {
             Self::Uncordon { .. } | Self::Cordon { .. } | Self::RemoveNamespace { .. } => None,
             Self::RestoreTemplate { namespace, .. }
             | Self::RestoreReplicas { namespace, .. }
+            | Self::AwaitPods { namespace, .. }
             | Self::RemoveObject { namespace, .. } => Some(namespace),
         }
     }
@@ -122,8 +141,39 @@ impl Undo {
         !matches!(self, Self::RemoveObject { .. } | Self::RemoveNamespace { .. })
     }
 
+    /// What comes first, whatever was done first: pods need nodes that take them, and are waited for last.
+    const fn turn(&self) -> u8 {
+        match self {
+            Self::Uncordon { .. } => 0,
+            Self::AwaitPods { .. } => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether every name in it is one that an object can have. What has been written down may have been changed
+    /// since, and a name with a slash in it would be another path of the API.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let names: &[&str] = match self {
+            Self::Uncordon { node } | Self::Cordon { node } => &[node],
+            Self::RestoreTemplate { workload, namespace, .. } | Self::RestoreReplicas { workload, namespace, .. } => {
+                &[&workload.name, namespace]
+            }
+            Self::AwaitPods { namespace, .. } => &[namespace],
+            // Nothing but pods is ever made outside a namespace of ours.
+            Self::RemoveObject { api_version, kind, plural, namespace, name } => {
+                if (api_version.as_str(), kind.as_str(), plural.as_str()) != ("v1", "Pod", "pods") {
+                    return false;
+                }
+                &[namespace, name]
+            }
+            Self::RemoveNamespace { name } => &[name],
+        };
+        names.iter().all(|name| is_object_name(name))
+    }
+
     /// Whether both are about the same thing of the same object.
-    fn is_about_the_same(&self, other: &Self) -> bool {
+    pub(super) fn is_about_the_same(&self, other: &Self) -> bool {
         match (self, other) {
             (
                 Self::Uncordon { node: a } | Self::Cordon { node: a },
@@ -137,150 +187,12 @@ impl Undo {
                 Self::RestoreReplicas { workload: a, namespace: in_a, .. },
                 Self::RestoreReplicas { workload: b, namespace: in_b, .. },
             ) => (a, in_a) == (b, in_b),
+            (
+                Self::AwaitPods { selector: a, namespace: in_a, .. },
+                Self::AwaitPods { selector: b, namespace: in_b, .. },
+            ) => (a, in_a) == (b, in_b),
             (a, b) => a == b,
         }
-    }
-}
-
-/// How an entry of the stack stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Due,
-    Verified,
-    Failed,
-}
-
-/// All that has to be put back, in the order in which it was registered.
-pub struct UndoStack {
-    client: kube::Client,
-    sink: Sink,
-    entries: Mutex<Vec<(Undo, Standing)>>,
-    // One at a time: two would race for the same objects.
-    busy: tokio::sync::Mutex<()>,
-}
-
-/// What came of undoing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UndoReport {
-    /// Everything that was due is as it was.
-    pub complete: bool,
-    /// What is not, each with the reason and what to do by hand.
-    pub failed: Vec<String>,
-}
-
-impl UndoStack {
-    /// An empty stack.
-    #[must_use]
-    pub fn new(client: kube::Client, sink: Sink) -> Self {
-        Self { client, sink, entries: Mutex::new(Vec::new()), busy: tokio::sync::Mutex::new(()) }
-    }
-
-    /// Registers what an act is about to change. Must be called before the act. Of one object the first call counts.
-    pub fn register(&self, undo: Undo) {
-        let mut entries = self.entries();
-        if entries.iter().any(|(known, _)| known.is_about_the_same(&undo)) {
-            return;
-        }
-        self.record(&undo, UndoState::Registered, String::new());
-        entries.push((undo, Standing::Due));
-    }
-
-    /// Takes back a registration whose act certainly did not happen, such as a namespace that turned out to be
-    /// somebody else's.
-    pub fn withdraw(&self, undo: &Undo) {
-        let mut entries = self.entries();
-        if let Some(index) = entries.iter().position(|(known, _)| known == undo) {
-            entries.remove(index);
-            self.record(undo, UndoState::Verified, "the act did not take place".into());
-        }
-    }
-
-    /// All that is registered and not verified, oldest first: what would be left if everything ended now.
-    #[must_use]
-    pub fn left(&self) -> Vec<Undo> {
-        self.entries()
-            .iter()
-            .filter(|(_, standing)| *standing != Standing::Verified)
-            .map(|(undo, _)| undo.clone())
-            .collect()
-    }
-
-    /// Puts back what steps changed, the newest first, but for what goes with a namespace of ours.
-    pub async fn undo_cluster(&self) -> UndoReport {
-        let _one_at_a_time = self.busy.lock().await;
-        self.undo_where(|undo, stack| undo.is_of_a_step() && !stack.goes_with_a_namespace(undo)).await
-    }
-
-    /// Puts back all that is left: first as [`Self::undo_cluster`], once more what failed there, then the objects and
-    /// namespaces that were made. It runs to its end; each undo is bounded in time.
-    pub async fn undo_all(&self) -> UndoReport {
-        let _one_at_a_time = self.busy.lock().await;
-        let mut failed =
-            self.undo_where(|undo, stack| undo.is_of_a_step() && !stack.goes_with_a_namespace(undo)).await.failed;
-        failed.extend(
-            self.undo_where(|undo, stack| !undo.is_of_a_step() && !stack.goes_with_a_namespace(undo)).await.failed,
-        );
-        failed.extend(self.settle_what_went_with_namespaces());
-        UndoReport { complete: failed.is_empty(), failed }
-    }
-
-    async fn undo_where(&self, due: impl Fn(&Undo, &Self) -> bool) -> UndoReport {
-        let mut failed = Vec::new();
-        let todo: Vec<Undo> = self.left().into_iter().rev().filter(|undo| due(undo, self)).collect();
-        for undo in todo {
-            match carry_out(&self.client, &undo).await {
-                Ok(seen) => self.settle(&undo, Standing::Verified, seen),
-                Err(error) => {
-                    let why = format!("{}; by hand: {}", chain(&error), undo.by_hand());
-                    failed.push(format!("{}: {why}", undo.action()));
-                    self.settle(&undo, Standing::Failed, why);
-                }
-            }
-        }
-        UndoReport { complete: failed.is_empty(), failed }
-    }
-
-    /// What lay in a namespace of ours is as it was once the namespace is gone.
-    fn settle_what_went_with_namespaces(&self) -> Vec<String> {
-        let mut failed = Vec::new();
-        for undo in self.left().into_iter().rev() {
-            let Some(namespace) = undo.namespace().filter(|_| self.goes_with_a_namespace(&undo)) else { continue };
-            let gone = self.entries().iter().any(|(known, standing)| {
-                *standing == Standing::Verified && matches!(known, Undo::RemoveNamespace { name } if name == namespace)
-            });
-            if gone {
-                self.settle(&undo, Standing::Verified, format!("removed with namespace {namespace}"));
-            } else {
-                let why = format!("namespace {namespace} could not be removed");
-                failed.push(format!("{}: {why}", undo.action()));
-                self.settle(&undo, Standing::Failed, why);
-            }
-        }
-        failed
-    }
-
-    fn goes_with_a_namespace(&self, undo: &Undo) -> bool {
-        let removed = |wanted: &str| {
-            self.entries().iter().any(|(known, _)| matches!(known, Undo::RemoveNamespace { name } if name == wanted))
-        };
-        undo.namespace().is_some_and(removed)
-    }
-
-    fn settle(&self, undo: &Undo, standing: Standing, detail: String) {
-        for entry in self.entries().iter_mut().filter(|(known, _)| known == undo) {
-            entry.1 = standing;
-        }
-        let state = if standing == Standing::Verified { UndoState::Verified } else { UndoState::Failed };
-        self.record(undo, state, detail);
-    }
-
-    fn record(&self, undo: &Undo, state: UndoState, detail: String) {
-        self.sink.record(What::Undo(UndoChange { action: undo.action(), state, detail }));
-    }
-
-    fn entries(&self) -> MutexGuard<'_, Vec<(Undo, Standing)>> {
-        // No holder of this lock can leave the list half-changed.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

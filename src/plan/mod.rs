@@ -5,6 +5,7 @@
 //! * [`pick`]: which nodes and pods a step acts on, and why these. The run asks again, with fresh facts.
 //! * [`spared`]: the nodes that no step touches.
 //! * [`rights`]: what a client must be allowed to do.
+//! * [`rbac`]: these as roles, for kubectl.
 //! * [`text`]: a plan for people.
 //!
 //! Inside: `world` is what the run will meet, applied or standing; `budgets`, `steps` and `time` work it out.
@@ -14,6 +15,7 @@ pub mod facts;
 mod make;
 pub mod pick;
 mod problem;
+pub mod rbac;
 pub mod rights;
 pub mod spared;
 mod steps;

@@ -32,6 +32,9 @@ pub struct Right {
 
 const WATCH: &[&str] = &["get", "list", "watch"];
 
+/// The namespace of the Lease by which a run holds its cluster.
+pub const LEASE_NAMESPACE: &str = "default";
+
 /// The resource of a workload's kind.
 const fn resource_of(kind: WorkloadKind) -> &'static str {
     match kind {
@@ -67,6 +70,13 @@ pub fn needed(experiment: &Experiment) -> Result<Vec<Right>, Vec<PlanProblem>> {
     let spec = &experiment.spec;
     let mut needs = Needs { namespace: spec.given.namespace.clone(), ..Needs::default() };
     observed(&mut needs);
+    // One Lease keeps two runs apart and carries what is to be undone.
+    needs.add(
+        Some(LEASE_NAMESPACE.to_owned()),
+        "coordination.k8s.io",
+        "leases",
+        &["create", "delete", "get", "update"],
+    );
     let problems = applied(&mut needs, experiment);
     if spec.load.iter().any(|lane| lane.from == Vantage::Inside) {
         needs.inside("", "pods", &["create", "delete", "get", "list", "watch"]);
@@ -134,7 +144,13 @@ fn acted(needs: &mut Needs, step: &Step) {
         Step::Drain(drain) => drained(needs, drain),
         Step::Cordon(_) | Step::Uncordon(_) => needs.cluster("", "nodes", &["get", "patch"]),
         Step::DeletePods(_) => needs.inside("", "pods", &["get", "list", "delete"]),
-        Step::RollingUpdate(update) => needs.inside("apps", resource_of(update.workload.kind), &["get", "patch"]),
+        Step::RollingUpdate(update) => {
+            needs.inside("apps", resource_of(update.workload.kind), &["get", "patch"]);
+            // After a crash the template from before is found in the workload's history.
+            if update.workload.kind != WorkloadKind::Deployment {
+                needs.inside("apps", "controllerrevisions", &["list"]);
+            }
+        }
         Step::Scale(scale) => {
             let resource = resource_of(scale.workload.kind);
             needs.inside("apps", resource, &["get"]);

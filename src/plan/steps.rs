@@ -233,6 +233,7 @@ fn undo(step: &Step, world: &World<'_>) -> String {
             let before = before.map_or("as many as before".to_owned(), |replicas| replicas.to_string());
             format!("scale {} back to {before}", scale.workload)
         }
+        Step::DeletePods(_) if !world.created => "see as many pods ready as before".to_owned(),
         Step::DeletePods(_) | Step::Wait(_) | Step::Parallel(_) | Step::Sequence(_) => String::new(),
     }
 }

@@ -3,21 +3,22 @@
 //! Everything that is started here is stopped here, on every way out; what was undone and what was not is the last
 //! thing that is recorded.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, watch};
 
-use super::{
-    RunError,
-    recorder::Recorder,
-    signals::Signals,
-    traffic::{AgentPlace, Traffic},
-};
+use super::{RunError, recorder::Recorder, signals::Signals, traffic::Traffic};
 use crate::{
-    cluster::{self, Cluster},
+    agent::{self, client::Place},
+    cluster::{self, Cluster, On, apply::ApplyError},
     experiment::schema::{Experiment, Phase, Vantage},
     fault::{
         self, Abort, Stage,
+        ledger::{Head, Hold, Ledger, paper},
         undo::{Undo, UndoStack},
     },
     load::message::LoadMessage,
@@ -49,6 +50,51 @@ pub struct Order<'a> {
     pub folder: &'a Path,
     /// Ctrl-C and SIGTERM.
     pub signals: &'a Signals,
+    /// The cluster, held for this run.
+    pub hold: &'a Arc<Hold>,
+    /// The run's id, under which it is held.
+    pub run: &'a str,
+    /// Where this run enters what it has to undo, for whoever ends it at once.
+    pub stacks: &'a Stacks,
+}
+
+/// The undo stacks of all runs under way: what stays, should the process end at once.
+#[derive(Default)]
+pub struct Stacks(Mutex<Vec<Weak<UndoStack>>>);
+
+impl Stacks {
+    fn add(&self, stack: &Arc<UndoStack>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(stack));
+    }
+
+    /// What is registered and not yet undone.
+    #[must_use]
+    pub fn left(&self) -> Vec<Undo> {
+        let stacks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stacks.iter().filter_map(Weak::upgrade).flat_map(|stack| stack.left()).collect()
+    }
+}
+
+fn head(order: &Order<'_>) -> Head {
+    Head {
+        format: paper::FORMAT,
+        run: order.run.to_owned(),
+        experiment: order.experiment.metadata.name.clone(),
+        on: order.cluster.on.to_string(),
+        cluster: order.cluster.identity.clone(),
+        since: jiff::Timestamp::now().to_string(),
+    }
+}
+
+/// The load agent's pod, as something that was not there.
+fn agent_pod(namespace: &str, name: &str) -> Undo {
+    Undo::RemoveObject {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        plural: "pods".to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 /// How a run ended, for the exit code; what it showed is in the record.
@@ -72,6 +118,9 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     let writer = Writer::create(order.folder, order.experiment, &plan)?;
     let (failed, mut recorder_failed) = mpsc::channel(1);
     let (heard, losses) = watch::channel(());
+    // A sandbox ends with this process, so nobody need find what was done in it.
+    let known = order.cluster.on != On::Sandbox;
+    let ledger = Ledger::open(order.folder, &head(order), Arc::clone(order.hold), known).await?;
     let recorder = Recorder::start(clock, writer, live, events, load, heard, failed);
     sink.record(What::Started(Started {
         format: FORMAT,
@@ -89,9 +138,10 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
         namespace: given.namespace.clone(),
         namespace_is_ours: !given.apply.is_empty(),
         sink: sink.clone(),
-        undo: Arc::new(UndoStack::new(order.cluster.client.clone(), sink.clone())),
+        undo: Arc::new(UndoStack::new(order.cluster.client.clone(), sink.clone(), ledger)),
         abort,
     };
+    order.stacks.add(&stage.undo);
     let mut run = Run { order, stage, losses, traffic: None };
     let watches = observe::watch(order.cluster, &given.namespace, sink.clone());
     let drive = async {
@@ -101,6 +151,7 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     let stopped = async {
         tokio::select! {
             () = order.signals.asked(1) => {}
+            by = order.hold.lost() => note(&sink, NoteKind::Error, format!("{by} has taken this cluster over")),
             // The recorder's own error is told when it is finished below.
             _ = recorder_failed.recv() => {}
         }
@@ -119,6 +170,7 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     drop(messages);
     note(&sink, NoteKind::Info, "load has ended; cleaning up".to_owned());
     let undo = run.stage.undo.undo_all().await;
+    run.stage.undo.close(&undo).await;
     watches.stop().await;
     let (reason, error) = ending(driven.and(traffic), order.signals);
     if let Some(error) = &error {
@@ -202,9 +254,14 @@ impl Run<'_> {
     async fn set_up(&self) -> Result<(), RunError> {
         let (client, given) = (&self.stage.client, &self.order.experiment.spec.given);
         if self.stage.namespace_is_ours {
-            self.stage.undo.register(Undo::RemoveNamespace { name: given.namespace.clone() });
+            let undo = Undo::RemoveNamespace { name: given.namespace.clone() };
+            self.stage.undo.register(undo.clone()).await?;
             let labels = [("app.kubernetes.io/managed-by".to_owned(), "evenkeel".to_owned())].into();
-            cluster::apply::create_namespace(client, &given.namespace, &labels).await?;
+            let made = cluster::apply::create_namespace(client, &given.namespace, &labels).await;
+            if matches!(made, Err(ApplyError::AlreadyExists { .. })) {
+                self.stage.undo.withdraw(&undo).await;
+            }
+            made?;
             cluster::apply::create_objects(client, &given.namespace, &given.apply).await?;
         }
         cluster::ready::wait_ready(client, &given.namespace, &given.ready, given.within.duration()).await?;
@@ -217,7 +274,12 @@ impl Run<'_> {
         let inside = experiment.spec.load.iter().any(|lane| lane.from == Vantage::Inside);
         let place = if inside {
             let node = plan::spared_nodes(experiment, &facts)?.into_iter().next().ok_or(RunError::NoPlaceForAgent)?;
-            Some(AgentPlace { node, image: self.order.agent_image.to_owned() })
+            let name = agent::pod::new_name();
+            // Where connections are dialled by the cluster's own rules, no pod is made.
+            if cluster.dial.is_none() {
+                self.stage.undo.register(agent_pod(&self.stage.namespace, &name)).await?;
+            }
+            Some(Place { name, node, image: self.order.agent_image.to_owned() })
         } else {
             None
         };

@@ -13,8 +13,17 @@ use crate::{
     },
 };
 
-/// All experiments of the given files and folders, or every problem of every file as text.
+/// All experiments of the given files and folders that run on a cluster, or every problem of every file as text.
 pub fn find(paths: &[PathBuf], on: &On) -> Result<Vec<Experiment>, String> {
+    gathered(paths, Some(on))
+}
+
+/// All experiments of the given files and folders, wherever they run.
+pub fn find_all(paths: &[PathBuf]) -> Result<Vec<Experiment>, String> {
+    gathered(paths, None)
+}
+
+fn gathered(paths: &[PathBuf], on: Option<&On>) -> Result<Vec<Experiment>, String> {
     let mut files = Vec::new();
     let mut problems: Vec<String> = Vec::new();
     for path in paths {
@@ -39,7 +48,7 @@ pub fn find(paths: &[PathBuf], on: &On) -> Result<Vec<Experiment>, String> {
                         file.display()
                     ));
                 }
-                if !runs_on(experiment.metadata.runs_on, on) {
+                if let Some(on) = on.filter(|on| !runs_on(experiment.metadata.runs_on, on)) {
                     problems.push(format!(
                         "error: {}: written for {:?} (metadata.where), and cannot run on {on}\n",
                         file.display(),

@@ -5,11 +5,13 @@
 //! * [`conductor`]: one experiment from set-up to undo.
 //! * [`traffic`]: its load.
 //! * [`recorder`]: its record.
+//! * [`recover`]: what interrupted runs have left, undone.
 //! * [`signals`]: Ctrl-C and SIGTERM.
 
 pub mod conductor;
-mod files;
+pub mod files;
 mod recorder;
+pub mod recover;
 pub mod signals;
 pub mod suite;
 mod traffic;
@@ -17,7 +19,7 @@ mod traffic;
 use crate::{
     agent::error::AgentError,
     cluster::{ClusterError, apply::ApplyError, kind::KindError, ready::NotReady},
-    fault::{StepError, abort::Aborted},
+    fault::{StepError, abort::Aborted, ledger::LedgerError},
     load::LoadError,
     observe,
     plan::PlanProblem,
@@ -45,6 +47,9 @@ pub enum RunError {
     /// A step failed.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// What would have to be undone could not be written down.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The load generator failed.
     #[error(transparent)]
     Load(#[from] LoadError),

@@ -4,14 +4,18 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use futures::{StreamExt as _, stream};
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::Instant,
+};
 
 use super::{
-    conductor::{self, Order, RunEnd},
+    conductor::{self, Order, RunEnd, Stacks},
     files::find,
     signals::Signals,
 };
@@ -21,6 +25,10 @@ use crate::{
     exit_code::ExitCode,
     experiment::schema::Experiment,
     failure::chain,
+    fault::{
+        ledger::{Hold, HoldError, hold},
+        undo::Undo,
+    },
     judge::{
         self,
         verdict::{Answer, Verdict},
@@ -90,15 +98,35 @@ pub async fn run(args: RunArgs) -> ExitCode {
         agent_image: &args.agent_image,
         signals: &signals,
         rate: Semaphore::new(RATE_SIDE_BY_SIDE_MAX as usize),
+        run: hold::new_run(),
+        hold: OnceCell::new(),
+        stacks: Stacks::default(),
     };
     tokio::select! {
         code = suite.run(&experiments) => code,
-        // The second Ctrl-C: whoever insists is let go, and told what may be left.
+        // The second Ctrl-C: whoever insists is let go, and told what stays.
         () = signals.asked(2) => {
-            eprintln!("stopped at once; what was registered and not yet undone stays: see {}/*/events.jsonl", out.display());
+            eprintln!("{}", what_stays(&suite.stacks.left(), &on));
             ExitCode::NotUndone
         }
     }
+}
+
+/// What whoever ends a run at once has to know: what stays, and how to undo it.
+fn what_stays(left: &[Undo], on: &On) -> String {
+    let mut words = "stopped at once".to_owned();
+    match (left, on) {
+        ([], _) => words.push_str("; nothing was left to undo"),
+        (_, On::Sandbox) => words.push_str("; its sandbox ends with it"),
+        (left, on) => {
+            words.push_str("; this has not been undone:");
+            for undo in left {
+                words.push_str(&format!("\n  {} (by hand: {})", undo.action(), undo.by_hand()));
+            }
+            words.push_str(&format!("\nto undo all of it: evenkeel recover --on {on}"));
+        }
+    }
+    words
 }
 
 /// The folder of a suite: new or empty, so that no earlier record is mixed with this one.
@@ -137,6 +165,12 @@ struct Suite<'a> {
     signals: &'a Signals,
     /// Requests per second that are still to be had.
     rate: Semaphore,
+    /// This run's id.
+    run: String,
+    /// The standing cluster, held from the first experiment to the end of the last.
+    hold: OnceCell<Arc<Hold>>,
+    /// What there is to undo.
+    stacks: Stacks,
 }
 
 impl Suite<'_> {
@@ -152,7 +186,23 @@ impl Suite<'_> {
             eprintln!("error: failed to write the summary to {}: {error}", self.out.display());
             worst = worst.worst(ExitCode::Setup);
         }
+        if let Some(hold) = self.hold.get()
+            && let Err(problem) = hold.release().await
+        {
+            eprintln!("error: {problem}; `evenkeel recover --on {}` tries again", self.on);
+            worst = worst.worst(ExitCode::NotUndone);
+        }
         worst
+    }
+
+    /// The cluster for this run, once all that can be checked without touching it has been.
+    async fn hold(&self, cluster: &Cluster) -> Result<Arc<Hold>, HoldError> {
+        let on = cluster.on.to_string();
+        let take = || Hold::take(&cluster.client, &self.run, &on);
+        match self.place {
+            Place::Standing(_) => self.hold.get_or_try_init(take).await.cloned(),
+            Place::Sandboxes { .. } => take().await,
+        }
     }
 
     /// One experiment of the suite; nothing where the suite was stopped before.
@@ -201,6 +251,14 @@ impl Suite<'_> {
                 return (code, Err(problem));
             }
         };
+        let hold = match self.hold(cluster).await {
+            Ok(hold) => hold,
+            Err(error) => {
+                let problem = format!("{}: {}", experiment.metadata.name, chain(&error));
+                eprintln!("error: {problem}");
+                return (ExitCode::Setup, Err(problem));
+            }
+        };
         let folder = self.out.join(&experiment.metadata.name);
         let lanes: Vec<String> = experiment.spec.load.iter().map(|lane| lane.name.clone()).collect();
         let (style, shown) = Style::of_stderr();
@@ -214,6 +272,9 @@ impl Suite<'_> {
             agent_image: self.agent_image,
             folder: &folder,
             signals: self.signals,
+            hold: &hold,
+            run: &self.run,
+            stacks: &self.stacks,
         };
         let end = match conductor::conduct(&order, live).await {
             Ok(end) => end,

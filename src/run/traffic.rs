@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::RunError;
 use crate::{
-    agent::client as agent,
+    agent::client::{self as agent, Place},
     cluster::{
         Cluster,
         dial::{Dial, Hop, Target},
@@ -31,15 +31,6 @@ use crate::{
     run::recorder::forward_local,
 };
 
-/// Where and as what the agent pod runs.
-#[derive(Debug, Clone)]
-pub struct AgentPlace {
-    /// A node that no step touches.
-    pub node: String,
-    /// The image.
-    pub image: String,
-}
-
 /// The load while it runs.
 pub struct Traffic {
     local: Option<(load::Running, JoinHandle<()>)>,
@@ -53,7 +44,7 @@ impl Traffic {
         facts: &ClusterFacts,
         cluster: &Cluster,
         namespace: &str,
-        place: Option<AgentPlace>,
+        place: Option<Place>,
         sink: &Sink,
         messages: &mpsc::UnboundedSender<LoadMessage>,
     ) -> Result<Self, RunError> {
@@ -68,10 +59,9 @@ impl Traffic {
         }
         let (outside, inside) = (specs(Vantage::Outside)?, specs(Vantage::Inside)?);
         if !inside.is_empty() {
-            let AgentPlace { node, image } = place.ok_or(RunError::NoPlaceForAgent)?;
+            let place = place.ok_or(RunError::NoPlaceForAgent)?;
             let agent =
-                agent::start(cluster.client.clone(), namespace, &node, &image, inside, sink.clone(), messages.clone())
-                    .await?;
+                agent::start(cluster.client.clone(), namespace, &place, inside, sink.clone(), messages.clone()).await?;
             traffic.agent = Some(agent);
         }
         if !outside.is_empty() {
@@ -143,7 +133,7 @@ fn route(
     facts: &ClusterFacts,
     namespace: &str,
     dial: &Arc<dyn Dial>,
-    place: Option<&AgentPlace>,
+    place: Option<&Place>,
 ) -> Result<RoutedLane, RunError> {
     let node = match lane.from {
         Vantage::Outside => dial.way_in().to_owned(),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     agent::{
-        client::{Agent, start},
+        client::{Agent, Place, start},
         error::AgentError,
     },
     record::{
@@ -49,7 +49,9 @@ async fn started(client: kube::Client) -> (Result<Agent, AgentError>, Ends) {
     let (sink, events) = Sink::new(Clock::start());
     let (sender, messages) = mpsc::unbounded_channel();
     let lanes = vec![lane("new", 10.0)];
-    let begun = start(client, "shop", "worker", "evenkeel:0.1.0", lanes, sink, sender).await;
+    let place =
+        Place { name: crate::agent::pod::new_name(), node: "worker".to_owned(), image: "evenkeel:0.1.0".to_owned() };
+    let begun = start(client, "shop", &place, lanes, sink, sender).await;
     (begun, Ends { messages, events })
 }
 

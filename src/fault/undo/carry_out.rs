@@ -5,16 +5,16 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
-use super::Undo;
+use super::{KeptTemplate, Undo};
 use crate::{
     cluster::apply,
     experiment::units::WorkloadRef,
@@ -22,8 +22,9 @@ use crate::{
     fault::{
         api::{ApiError, call, found},
         condition::{Condition, Look},
-        node, workload,
+        node, target, workload,
     },
+    model::selector::LabelSelector,
 };
 
 /// How long conflicts, overload and a server that restarts are put up with.
@@ -71,6 +72,10 @@ pub async fn carry_out(client: &Client, undo: &Undo) -> Result<String, UndoError
         Undo::RestoreReplicas { workload, namespace, replicas } => {
             let restore = async || restore_replicas(client, namespace, workload, *replicas).await;
             restore_then_settle(client, namespace, workload, restore).await
+        }
+        Undo::AwaitPods { namespace, selector, ready } => {
+            let labels = LabelSelector::of_labels(selector).to_string();
+            repeat(SETTLE_WITHIN, async || see_ready(client, namespace, &labels, *ready).await).await
         }
         Undo::RemoveObject { api_version, kind, plural, namespace, name } => {
             let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -142,15 +147,19 @@ async fn restore_template(
     client: &Client,
     namespace: &str,
     workload: &WorkloadRef,
-    before: &Value,
+    before: &KeptTemplate,
 ) -> Result<Look, ApiError> {
     let api = workload::api(client, namespace, workload);
     let Some(now) = found(call(api.get(&workload.name)).await)? else { return Ok(Look::Holds(GONE.into())) };
-    if now.data.pointer("/spec/template") == Some(before) {
+    let is_before = |now: &DynamicObject| now.data.pointer("/spec/template").is_some_and(|now| before.is(now));
+    if is_before(&now) {
         return Ok(Look::Holds("its template is as before".into()));
     }
+    let Some(whole) = before.whole(client, namespace, workload, &now).await? else {
+        return Ok(Look::NotYet("none of its revisions has the template of before any more".into()));
+    };
     // Replaced as a whole: a merge would keep what was added.
-    let patch = json!([{"op": "replace", "path": "/spec/template", "value": before}]);
+    let patch = json!([{"op": "replace", "path": "/spec/template", "value": whole}]);
     let url = format!("{}/{}", api.resource_url(), workload.name);
     let request = hyper::Request::patch(url)
         .header("content-type", "application/json-patch+json")
@@ -158,7 +167,7 @@ async fn restore_template(
         .map_err(|error| ApiError::from(kube::Error::HttpError(error)))?;
     call(client.request_text(request)).await?;
     let after = call(api.get(&workload.name)).await?;
-    Ok(if after.data.pointer("/spec/template") == Some(before) {
+    Ok(if is_before(&after) {
         Look::Holds("its template is as before".into())
     } else {
         Look::NotYet("its template differs from before; something else changes it".into())
@@ -186,6 +195,17 @@ async fn restore_replicas(
     })
 }
 
+async fn see_ready(client: &Client, namespace: &str, labels: &str, before: u32) -> Result<Look, ApiError> {
+    let api = Api::<Pod>::namespaced(client.clone(), namespace);
+    let pods = target::list_all(&api, ListParams::default().labels(labels)).await?;
+    let ready = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && target::is_ready(pod)).count();
+    Ok(if ready >= usize::try_from(before).unwrap_or(usize::MAX) {
+        Look::Holds(format!("{ready} of them are ready"))
+    } else {
+        Look::NotYet(format!("{ready} of them are ready, and {before} were"))
+    })
+}
+
 async fn remove_namespace(client: &Client, name: &str) -> Result<Look, ApiError> {
     let api = Api::<Namespace>::all(client.clone());
     let Some(now) = found(call(api.get(name)).await)? else { return Ok(Look::Holds("gone".into())) };
@@ -208,6 +228,10 @@ where
     K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let Some(now) = found(call(api.get(name)).await)? else { return Ok(Look::Holds("gone".into())) };
+    let (label, ours) = apply::MANAGED_BY;
+    if now.labels().get(label).is_none_or(|by| by != ours) {
+        return Ok(Look::Holds("left alone, since evenkeel did not make it".into()));
+    }
     if now.meta().deletion_timestamp.is_none() {
         found(call(api.delete(name, &DeleteParams::default())).await)?;
     }

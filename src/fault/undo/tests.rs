@@ -1,9 +1,17 @@
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::fault::scripted::{Call, Log, failure, node, not_found, server};
-use crate::record::clock::Clock;
+use crate::{
+    fault::{
+        ledger::Ledger,
+        scripted::{Call, Log, failure, node, not_found, server},
+    },
+    record::{
+        clock::{Clock, Sink},
+        event::{UndoState, What},
+    },
+};
 
 struct Undoing {
     stack: UndoStack,
@@ -14,7 +22,7 @@ struct Undoing {
 fn undoing(answer: impl FnMut(&Call) -> (u16, Value) + Send + 'static) -> Undoing {
     let (client, log) = server(answer);
     let (sink, events) = Sink::new(Clock::start());
-    Undoing { stack: UndoStack::new(client, sink), log, events }
+    Undoing { stack: UndoStack::new(client, sink, Ledger::nowhere()), log, events }
 }
 
 impl Undoing {
@@ -35,7 +43,7 @@ fn template_of(workload: &str, namespace: &str) -> Undo {
     Undo::RestoreTemplate {
         workload: workload.parse().unwrap(),
         namespace: namespace.into(),
-        template: json!({"spec": {"containers": [{"name": "web", "image": "web:1"}]}}),
+        template: json!({"spec": {"containers": [{"name": "web", "image": "web:1"}]}}).into(),
     }
 }
 
@@ -58,8 +66,8 @@ fn nodes() -> impl FnMut(&Call) -> (u16, Value) + Send + 'static {
 #[tokio::test(start_paused = true)]
 async fn the_newest_is_undone_first_and_each_is_verified_by_a_fresh_look() {
     let mut undoing = undoing(nodes());
-    undoing.stack.register(uncordon("a"));
-    undoing.stack.register(uncordon("b"));
+    undoing.stack.register(uncordon("a")).await.unwrap();
+    undoing.stack.register(uncordon("b")).await.unwrap();
     assert_eq!(undoing.stack.undo_cluster().await, UndoReport { complete: true, failed: vec![] });
     let asked: Vec<String> = undoing.log.of("").iter().map(|call| format!("{} {}", call.method, call.path)).collect();
     let one = |node: &str| ["GET", "PATCH", "GET"].map(|method| format!("{method} /api/v1/nodes/{node}"));
@@ -81,7 +89,7 @@ async fn the_newest_is_undone_first_and_each_is_verified_by_a_fresh_look() {
 async fn an_undo_whose_state_does_not_come_back_is_named_with_the_command_for_it() {
     // The patch is accepted, but something sets the node back.
     let mut undoing = undoing(|_| (200, node("a", true)));
-    undoing.stack.register(uncordon("a"));
+    undoing.stack.register(uncordon("a")).await.unwrap();
     let begun = Instant::now();
     let report = undoing.stack.undo_all().await;
     assert!(begun.elapsed().as_secs() <= 30);
@@ -103,7 +111,7 @@ async fn a_schedulable_node_with_the_taint_of_a_cordon_is_not_yet_as_before() {
         }
         (200, node)
     });
-    undoing.stack.register(uncordon("a"));
+    undoing.stack.register(uncordon("a")).await.unwrap();
     assert!(undoing.stack.undo_all().await.complete);
     assert_eq!(undoing.log.of("GET").len(), 5);
     assert!(undoing.log.of("PATCH").is_empty(), "a node that is schedulable again needs no patch");
@@ -117,7 +125,7 @@ async fn conflicts_and_a_server_that_restarts_are_put_up_with_but_a_missing_righ
             failures += 1;
             if failures <= 3 { failure(code, "no", &[]) } else { inner(call) }
         });
-        undoing.stack.register(uncordon("a"));
+        undoing.stack.register(uncordon("a")).await.unwrap();
         assert_eq!(undoing.stack.undo_all().await.complete, complete, "{code}");
     }
 }
@@ -132,8 +140,8 @@ async fn what_lies_in_a_namespace_of_ours_goes_with_it() {
         }
         not_found()
     });
-    undoing.stack.register(Undo::RemoveNamespace { name: "app".into() });
-    undoing.stack.register(template_of("deployment/shop", "app"));
+    undoing.stack.register(Undo::RemoveNamespace { name: "app".into() }).await.unwrap();
+    undoing.stack.register(template_of("deployment/shop", "app")).await.unwrap();
     assert!(undoing.stack.undo_cluster().await.complete);
     assert!(undoing.log.of("").is_empty(), "neither is due while load may still run");
     assert!(undoing.stack.undo_all().await.complete);
@@ -155,7 +163,7 @@ fn ours() -> Value {
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_evenkeel_did_not_make_is_left_alone() {
     let undoing = undoing(|_| (200, json!({"metadata": {"name": "app"}})));
-    undoing.stack.register(Undo::RemoveNamespace { name: "app".into() });
+    undoing.stack.register(Undo::RemoveNamespace { name: "app".into() }).await.unwrap();
     assert!(undoing.stack.undo_all().await.complete);
     assert!(undoing.log.of("DELETE").is_empty());
 }
@@ -163,8 +171,8 @@ async fn a_namespace_that_evenkeel_did_not_make_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_stays_makes_what_lies_in_it_fail_too() {
     let undoing = undoing(|_| (200, ours()));
-    undoing.stack.register(Undo::RemoveNamespace { name: "app".into() });
-    undoing.stack.register(template_of("deployment/shop", "app"));
+    undoing.stack.register(Undo::RemoveNamespace { name: "app".into() }).await.unwrap();
+    undoing.stack.register(template_of("deployment/shop", "app")).await.unwrap();
     let report = undoing.stack.undo_all().await;
     assert_eq!(report.failed.len(), 2, "{report:?}");
     assert!(report.failed[0].ends_with("by hand: kubectl delete namespace app"), "{report:?}");
@@ -194,7 +202,7 @@ async fn a_template_is_replaced_as_a_whole_and_its_rollout_waited_for() {
         ("GET", "/api/v1/namespaces/other/pods") => (200, json!({"metadata": {}, "items": []})),
         _ => not_found(),
     });
-    undoing.stack.register(template_of("deployment/shop", "other"));
+    undoing.stack.register(template_of("deployment/shop", "other")).await.unwrap();
     assert!(undoing.stack.undo_cluster().await.complete);
     assert_eq!(undoing.log.of("PATCH").len(), 1);
     assert_eq!(undoing.log.of("GET /apis").len(), 5, "before, verified, and until the controller has seen it");
@@ -203,14 +211,14 @@ async fn a_template_is_replaced_as_a_whole_and_its_rollout_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn of_one_object_the_first_state_counts() {
     let mut undoing = undoing(nodes());
-    undoing.stack.register(Undo::Cordon { node: "a".into() });
-    undoing.stack.register(uncordon("a"));
-    undoing.stack.register(template_of("deployment/shop", "app"));
+    undoing.stack.register(Undo::Cordon { node: "a".into() }).await.unwrap();
+    undoing.stack.register(uncordon("a")).await.unwrap();
+    undoing.stack.register(template_of("deployment/shop", "app")).await.unwrap();
     let mut later = template_of("deployment/shop", "app");
     if let Undo::RestoreTemplate { template, .. } = &mut later {
-        *template = json!({});
+        *template = json!({}).into();
     }
-    undoing.stack.register(later);
+    undoing.stack.register(later).await.unwrap();
     assert_eq!(undoing.stack.left(), [Undo::Cordon { node: "a".into() }, template_of("deployment/shop", "app")]);
     assert_eq!(undoing.recorded().len(), 2);
 }
@@ -219,8 +227,8 @@ async fn of_one_object_the_first_state_counts() {
 async fn a_withdrawn_undo_is_not_carried_out() {
     let undoing = undoing(|_| (200, json!({"metadata": {"name": "app"}})));
     let undo = Undo::RemoveNamespace { name: "app".into() };
-    undoing.stack.register(undo.clone());
-    undoing.stack.withdraw(&undo);
+    undoing.stack.register(undo.clone()).await.unwrap();
+    undoing.stack.withdraw(&undo).await;
     assert!(undoing.stack.undo_all().await.complete);
     assert!(undoing.log.of("").is_empty());
 }
@@ -230,7 +238,7 @@ fn an_undo_that_was_written_down_reads_back_as_itself() {
     let all = [
         uncordon("a"),
         Undo::Cordon { node: "a".into() },
-        template_of("deployment/shop", "app"),
+        Undo::AwaitPods { namespace: "app".into(), selector: [("app".into(), "shop".into())].into(), ready: 3 },
         Undo::RestoreReplicas { workload: "statefulset/store".parse().unwrap(), namespace: "app".into(), replicas: 3 },
         Undo::RemoveObject {
             api_version: "v1".into(),
