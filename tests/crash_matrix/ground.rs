@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -92,7 +91,7 @@ impl Ground {
             let cluster = runtime.block_on(cluster::connect(on)).map_err(words)?;
             (None, None, cluster.client)
         };
-        let on = if sandbox.is_some() { "context:evenkeel".to_owned() } else { on.to_string() };
+        let on = if sandbox.is_some() { "context:evenkeel-sandbox".to_owned() } else { on.to_string() };
         let mut ground = Self { on, client, scratch, runtime, kubeconfig, sandbox, nodes: Vec::new(), runs: 0 };
         ground.furnish()?;
         Ok(ground)
@@ -301,22 +300,27 @@ pub fn interrupt(child: &Child) -> Result<(), String> {
     kill_process(Pid::from_child(child), Signal::INT).map_err(words)
 }
 
+/// Its standard output and error go to files: nobody reads them once it is ready.
 fn start_sandbox(kubeconfig: &Path) -> Result<Child, String> {
-    let out = std::fs::File::create(kubeconfig).map_err(words)?;
+    let said = kubeconfig.with_extension("said");
     let mut child = Command::new(executable())
         .args(["sandbox", "up", "--nodes", "3"])
         .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(Stdio::piped())
+        .stdout(std::fs::File::create(kubeconfig).map_err(words)?)
+        .stderr(std::fs::File::create(&said).map_err(words)?)
         .spawn()
         .map_err(words)?;
-    let mut lines = BufReader::new(child.stderr.take().ok_or("no standard error")?).lines();
-    // It goes on to say nothing; once it is ready, its kubeconfig is whole.
-    if lines.by_ref().map_while(Result::ok).any(|line| line.contains("is ready")) {
-        Ok(child)
-    } else {
-        let _ = child.kill();
-        Err("the sandbox did not get ready".to_owned())
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        let text = std::fs::read_to_string(&said).map_err(words)?;
+        if text.contains("is ready") {
+            return Ok(child);
+        }
+        if child.try_wait().map_err(words)?.is_some() || Instant::now() >= deadline {
+            let _ = child.kill();
+            return Err(format!("the sandbox did not get ready: {text}"));
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 
