@@ -177,14 +177,19 @@ fn the_agent_stands_where_no_step_can_reach() {
 }
 
 #[test]
-fn an_outside_lane_and_a_wait_need_no_rights_beyond_the_watches() {
+fn an_outside_lane_and_a_wait_need_no_rights_beyond_the_watches_and_the_lease() {
     let mut experiment = experiment(&fixture("drain"));
     experiment.spec.given.apply.clear();
     experiment.spec.load.truncate(1);
     experiment.spec.steps = serde_json::from_value(serde_json::json!([{"wait": {"time": "1s"}}])).unwrap();
     let rights = rights::needed(&experiment).unwrap();
     let reads = ["get", "list", "watch"];
-    assert!(rights.iter().all(|right| right.verbs.iter().all(|verb| reads.contains(&verb.as_str()))), "{rights:?}");
+    let beyond: Vec<&str> = rights
+        .iter()
+        .filter(|right| !right.verbs.iter().all(|verb| reads.contains(&verb.as_str())))
+        .map(|right| right.resource.as_str())
+        .collect();
+    assert_eq!(beyond, ["leases"], "{rights:?}");
     let cluster: Vec<&str> =
         rights.iter().filter(|right| right.namespace.is_none()).map(|right| right.resource.as_str()).collect();
     assert_eq!(cluster, ["nodes"]);
