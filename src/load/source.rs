@@ -9,7 +9,7 @@
 //!
 //! So ports are taken here, in order, all of them before one is taken again, and one from which a connection was lost
 //! rests. They are not those that the system gives to whoever asks for none in particular: it gives nobody a port that
-//! somebody else has chosen, whatever the address, and for the 60 s of TIME_WAIT after it was closed, so a few hundred
+//! somebody else has chosen, whatever the address, and for the 60 s of `TIME_WAIT` after it was closed, so a few hundred
 //! connections a second would leave none for anybody else on this machine. Towards loopback, where every address of 127.0.0.0/8 is ours, the source address changes as well: between
 //! runs, and with each round through the ports.
 
@@ -45,7 +45,7 @@ const LOOPBACK_ADDRESSES: u128 = 254 << 16;
 /// Ports in a row that may be in use before that is the answer.
 const TRIES: usize = 64;
 
-/// Ports that nobody has for long: above what services listen on by custom, and below those of NodePorts (30000) and,
+/// Ports that nobody has for long: above what services listen on by custom, and below those of `NodePorts` (30000) and,
 /// by default, those that Linux gives out (32768).
 const QUIET: RangeInclusive<u16> = 10_000..=29_999;
 
