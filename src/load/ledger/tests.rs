@@ -109,7 +109,7 @@ fn a_stall_of_ours_marks_the_intervals_whose_requests_were_open_in_it() {
     ledger.stalled(400_000);
     ledger.ended(Entry { stalled_us: 900, ..ok(120 * MS, 900) });
     ledger.ended(ok(130 * MS, 900));
-    let stalls: Vec<_> = close_all(&mut ledger, 600 * MS).iter().map(|i| i.counts.own_delay_us()).collect();
+    let stalls: Vec<_> = close_all(&mut ledger, 600 * MS).iter().map(|i| i.counts.stalled_us).collect();
     assert_eq!(stalls[..2], [0, 400_000], "the first had ended");
 }
 
