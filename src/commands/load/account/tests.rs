@@ -28,7 +28,9 @@ fn account() -> Account {
 
 fn interval(number: i64, by_outcome: &[(Outcome, u64)], send_lag_max_us: i64) -> LoadMessage {
     let mut response = Histogram::new_with_bounds(1, 10_000, 3).expect("bounds");
-    by_outcome.iter().for_each(|(_, count)| response.record_n(2_000, *count).expect("in range"));
+    for (_, count) in by_outcome {
+        response.record_n(2_000, *count).expect("in range");
+    }
     let counts = LaneInterval {
         lane: "load".to_owned(),
         start_us: number * INTERVAL_US,
@@ -59,7 +61,9 @@ fn lost(outcome: Outcome, at_us: Micros, retry_safe: RetrySafe) -> LoadMessage {
 
 fn of(messages: &[LoadMessage]) -> Summary {
     let mut account = account();
-    messages.iter().for_each(|message| _ = account.take(message));
+    for message in messages {
+        account.take(message);
+    }
     account.summary("http://shop.test/")
 }
 
