@@ -1,11 +1,15 @@
 //! The command line as types: what can be said, and the help that teaches it. What it does is in `commands`.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    agent::server::AgentOptions, cluster::On, demo::options::DemoOptions, experiment::units::Span, image::AGENT_IMAGE,
+    agent::server::AgentOptions,
+    cluster::On,
+    demo::options::DemoOptions,
+    experiment::units::{Rate, Span, UnitError},
+    image::AGENT_IMAGE,
 };
 
 const AFTER_HELP: &str = "\
@@ -42,6 +46,8 @@ pub enum Command {
     Recover(RecoverArgs),
     /// Print the roles that experiments need, and no more.
     Rbac(RbacArgs),
+    /// Load a URL, and say what became of every request.
+    Load(Box<LoadArgs>),
     /// Judge a kept record again.
     Judge(RecordArgs),
     /// Write the report of a kept record again.
@@ -156,6 +162,121 @@ pub struct RbacArgs {
     /// What the roles are called.
     #[arg(long, value_name = "NAME", default_value = "evenkeel")]
     pub name: String,
+}
+
+/// `evenkeel load`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Open loop: a request is due when the rate says so, whatever became of the ones before, and its time counts from then.
+With --rate max each connection sends its next request when it has the answer to the last one.
+
+Exit codes: 0 every request was answered as asked, 1 some were lost, 3 it cannot be told (the load generator itself
+was held up or short of something), 4 the name has no address.
+
+    evenkeel load http://127.0.0.1:8080/ --rate 500/s --duration 30s --json load.json")]
+pub struct LoadArgs {
+    /// What to ask, such as <http://127.0.0.1:8080/cart>. Where it has {id}, each request sends its number there, and must
+    /// find it in the answer.
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Requests per time, such as 200/s or 600/m, or `max`.
+    #[arg(short, long, value_name = "RATE", default_value = "200/s")]
+    pub rate: LoadRate,
+    /// For how long requests fall due.
+    #[arg(short, long, value_name = "DURATION", default_value = "10s")]
+    pub duration: Span,
+    /// Connections that are kept open; when all are busy, further ones are opened.
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    pub connections: u16,
+    /// A new connection for each request.
+    #[arg(long, conflicts_with = "connections")]
+    pub new_connections: bool,
+    /// Close a connection after so many requests.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub requests_per_connection: Option<u32>,
+    /// Close a connection that is so old.
+    #[arg(long, value_name = "DURATION")]
+    pub connection_age: Option<Span>,
+    /// Reach the rate evenly from --from within this time.
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["saw_tooth", "step"])]
+    pub ramp: Option<Span>,
+    /// Rise evenly from --from to the rate within this time, again and again.
+    #[arg(long, value_name = "DURATION", conflicts_with = "step")]
+    pub saw_tooth: Option<Span>,
+    /// Where --ramp and --saw-tooth begin. [default: nothing]
+    #[arg(long, value_name = "RATE")]
+    pub from: Option<Rate>,
+    /// Jump to another rate after a time, such as 10s=500/s; may be given several times, in order.
+    #[arg(long, value_name = "TIME=RATE")]
+    pub step: Vec<Step>,
+    /// How long a request may take from the moment it is due, connecting included.
+    #[arg(long, value_name = "DURATION", default_value = "2s")]
+    pub timeout: Span,
+    /// How long connecting may take.
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub connect_timeout: Span,
+    /// The status that an answer must have.
+    #[arg(long, value_name = "CODE", default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
+    pub status: u16,
+    /// Text that each body must contain.
+    #[arg(long, value_name = "TEXT")]
+    pub body_contains: Option<String>,
+    /// Bytes that each body must have.
+    #[arg(long, value_name = "N")]
+    pub body_length: Option<u64>,
+    /// The SHA-256 that each body must have, in hexadecimal digits.
+    #[arg(long, value_name = "SUM")]
+    pub body_sha256: Option<String>,
+    /// With https: do not check the server's certificate.
+    #[arg(long)]
+    pub insecure: bool,
+    /// Write the result as JSON, to standard output where FILE is `-`.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the response times as a table of percentiles that the tools of `HdrHistogram` plot, in milliseconds.
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+}
+
+/// A rate, or none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LoadRate {
+    /// As fast as the connections allow.
+    Max,
+    /// Requests per second.
+    Rate(Rate),
+}
+
+impl FromStr for LoadRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        let rate: Result<Rate, UnitError> = text.parse();
+        rate.map(Self::Rate).map_err(|error| format!("{error}, or `max`"))
+    }
+}
+
+/// A jump of the rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// When.
+    pub at: Span,
+    /// The rate from there on.
+    pub rate: Rate,
+}
+
+impl FromStr for Step {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (at, rate) =
+            text.split_once('=').ok_or_else(|| format!("cannot read `{text}`; write one such as 10s=500/s"))?;
+        let words = |error: UnitError| error.to_string();
+        Ok(Self { at: at.parse().map_err(words)?, rate: rate.parse().map_err(words)? })
+    }
 }
 
 /// `evenkeel judge` and `evenkeel report`.

@@ -1,5 +1,7 @@
 //! What each command does, as calls to the stages; each ends in an exit code.
 
+mod load;
+
 use std::{
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -71,6 +73,7 @@ async fn perform(command: Command) -> ExitCode {
         Command::Plan(args) => plan(args).await,
         Command::Recover(args) => recover(args).await,
         Command::Rbac(args) => rbac(&args),
+        Command::Load(args) => Box::pin(load::load(*args)).await,
         Command::Judge(args) => judge(&args),
         Command::Report(args) => report(&args),
         Command::Kind(command) => kind(command).await,

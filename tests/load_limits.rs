@@ -5,7 +5,11 @@ use std::{net::TcpListener, time::Duration};
 
 use evenkeel::{
     experiment::schema::Connections,
-    load::{lane::LaneSpec, message::LoadMessage, start},
+    load::{
+        lane::{LaneOptions, LaneSpec},
+        message::LoadMessage,
+        start,
+    },
     record::event::{NoteKind, Outcome},
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -31,6 +35,7 @@ async fn requests_beyond_the_limit_of_open_files_are_not_sent_and_taint_the_meas
         timeout_us: 2_000_000,
         status: 200,
         body_contains: None,
+        options: LaneOptions::default(),
     };
     setrlimit(Resource::Nofile, Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) }).expect("a limit");
     let (messages, mut inbox) = unbounded_channel();
@@ -40,8 +45,8 @@ async fn requests_beyond_the_limit_of_open_files_are_not_sent_and_taint_the_meas
     let told = async {
         loop {
             match inbox.recv().await.expect("a generator that runs") {
-                LoadMessage::Note(note) => return note,
-                LoadMessage::Interval(_) | LoadMessage::Lost(_) => {}
+                LoadMessage::Note(note) if note.kind == NoteKind::Taint => return note,
+                LoadMessage::Note(_) | LoadMessage::Interval(_) | LoadMessage::Lost(_) => {}
             }
         }
     };
@@ -57,12 +62,14 @@ async fn requests_beyond_the_limit_of_open_files_are_not_sent_and_taint_the_meas
     let mut lost = 0;
     while let Some(message) = inbox.recv().await {
         match message {
-            LoadMessage::Note(again) => panic!("a kind of taint is told once: {}", again.text),
+            LoadMessage::Note(again) if again.kind == NoteKind::Taint => {
+                panic!("a kind of taint is told once: {}", again.text);
+            }
             LoadMessage::Lost(request) => {
                 assert_eq!(request.outcome, Outcome::RequestTimeout);
                 lost += 1;
             }
-            LoadMessage::Interval(_) => {}
+            LoadMessage::Note(_) | LoadMessage::Interval(_) => {}
         }
     }
     assert!(lost > 0);

@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 use crate::{
     experiment::schema::Connections,
     load::{
-        lane::LaneSpec,
+        lane::{LaneOptions, LaneSpec},
         message::{ClosedInterval, LoadMessage},
     },
     record::event::{LaneInterval, LostRequest, Micros, Outcome, RetrySafe},
@@ -34,6 +34,7 @@ pub(super) fn lane(name: &str, rate_per_second: f64) -> LaneSpec {
         timeout_us: 500_000,
         status: 200,
         body_contains: None,
+        options: LaneOptions::default(),
     }
 }
 
@@ -49,6 +50,7 @@ pub(super) fn interval(lane: &str, start_us: Micros, ok: u64) -> LoadMessage {
         connections_opened: ok,
         closed_politely: 0,
         send_lag_max_us: 40,
+        stalled_us: 0,
     };
     LoadMessage::Interval(Box::new(ClosedInterval { counts, service: response.clone(), response }))
 }

@@ -9,6 +9,7 @@ use crate::{
     load::{
         lane::LaneSpec,
         message::{ClosedInterval, LoadMessage},
+        rates::Rates,
     },
     record::event::{LaneInterval, Micros, Outcome},
 };
@@ -25,16 +26,19 @@ pub(super) struct Coverage {
     empty: Histogram<u64>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Covered {
-    rate_per_second: f64,
+    // Nothing for a lane without a rate, of which nothing falls due by itself.
+    rates: Option<Rates>,
+    begin_us: Micros,
     until_us: Micros,
 }
 
 impl Coverage {
     /// Nothing is told yet of lanes that begin at a time of the run's clock.
     pub(super) fn from(lanes: &[LaneSpec], begin_us: Micros) -> Result<Self, CreationError> {
-        let covered = |lane: &LaneSpec| Covered { rate_per_second: lane.rate_per_second, until_us: begin_us };
+        let rates = |lane: &LaneSpec| Rates::new(lane.rate_per_second, &lane.options.shape);
+        let covered = |lane: &LaneSpec| Covered { rates: rates(lane), begin_us, until_us: begin_us };
         Ok(Self {
             lanes: lanes.iter().map(|lane| (lane.name.clone(), covered(lane))).collect(),
             empty: Histogram::new_with_bounds(1, LONGEST_US, 3)?,
@@ -53,7 +57,7 @@ impl Coverage {
     pub(super) fn unsent_until(&self, end_us: Micros) -> Vec<LoadMessage> {
         let mut messages = Vec::new();
         for (name, lane) in &self.lanes {
-            let due_at = |at_us: Micros| due_before(lane.rate_per_second, at_us - lane.until_us);
+            let due_at = |at_us: Micros| due_before(lane.rates.as_ref(), at_us - lane.begin_us);
             let mut start_us = lane.until_us;
             while start_us < end_us {
                 let stop_us = (start_us + INTERVAL_US).min(end_us);
@@ -79,8 +83,8 @@ impl Coverage {
 
 /// Requests that fall due in a stretch of time, the first of them at its start.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count: not negative, far below 2^52")]
-fn due_before(rate_per_second: f64, length_us: i64) -> u64 {
-    (rate_per_second * length_us.max(0) as f64 / 1e6).ceil() as u64
+fn due_before(rates: Option<&Rates>, length_us: i64) -> u64 {
+    rates.map_or(0, |rates| rates.count(length_us.max(0) as f64 / 1e6).ceil() as u64)
 }
 
 #[cfg(test)]

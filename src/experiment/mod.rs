@@ -1,6 +1,7 @@
 //! The experiment file, first in the data flow: text in, a checked [`schema::Experiment`] or every problem out.
 //!
 //! * [`schema`]: what may be written, as types; [`steps`]: what every step has; [`findings`]: what can be found.
+//! * [`traffic`]: what lanes may have beside the usual.
 //! * [`units`]: durations, rates, percentages and workloads as people write them.
 //! * [`read`]: text to types, with every problem; inside it, what is wrong between values.
 //! * [`json_schema`]: the JSON Schema, generated from the types.
@@ -15,6 +16,7 @@ pub mod problem;
 pub mod read;
 pub mod schema;
 pub mod steps;
+pub mod traffic;
 pub mod tree;
 pub mod units;
 mod validate;

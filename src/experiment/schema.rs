@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{Percent, Rate, Span, WorkloadRef};
+use super::{
+    traffic::{LaneTls, RateShape},
+    units::{Percent, Rate, Span, WorkloadRef},
+};
 
 /// Labels that must all be equal, as in `matchLabels`.
 pub type Labels = BTreeMap<String, String>;
@@ -162,13 +165,28 @@ pub struct Lane {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
-    /// The path of each request, with its query.
+    /// The path of each request, with its query. Where it has `{id}`, each request sends its number there, which must
+    /// come back in the body.
     #[serde(default = "default_path")]
     pub path: String,
     /// Requests per second, evenly spaced.
     pub rate: Rate,
+    /// How the rate goes over time; the same all the time where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<RateShape>,
     /// How connections are used.
     pub connections: Connections,
+    /// With reused connections: how many requests each carries before it is closed and replaced; without a bound where
+    /// left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub requests_per_connection: Option<u32>,
+    /// With reused connections: how old each may be before it is closed and replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_age: Option<Span>,
+    /// TLS on its connections; none where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<LaneTls>,
     /// How long a connection may take to be established.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: Span,
@@ -182,6 +200,13 @@ pub struct Lane {
     /// Text that the body must contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_contains: Option<String>,
+    /// Bytes that the body must have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_length: Option<u64>,
+    /// The SHA-256 that the body must have, as 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    pub body_sha256: Option<String>,
 }
 
 fn default_path() -> String {

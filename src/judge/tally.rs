@@ -16,7 +16,7 @@ use crate::{
     experiment::schema::Phase,
     record::{
         Record,
-        event::{LostRequest, Micros, NoteKind, Outcome, What},
+        event::{LostRequest, Micros, NoteKind, Outcome, RetrySafe, What},
         samples::Samples,
     },
 };
@@ -89,6 +89,8 @@ pub struct Tally<'a> {
     pub late_intervals: usize,
     /// The largest send lag.
     pub send_lag_max_us: i64,
+    // How long a client of each lane waits.
+    timeouts_us: BTreeMap<&'a str, i64>,
 }
 
 impl<'a> Tally<'a> {
@@ -100,6 +102,8 @@ impl<'a> Tally<'a> {
         let taint = |event: &&crate::record::event::Event| matches!(&event.what, What::Note(note) if note.kind == NoteKind::Taint);
         let mut tally =
             Self { tainted_since: record.events.iter().find(taint).map(|event| event.at_us), ..Self::default() };
+        let lanes = record.experiment.spec.load.iter();
+        tally.timeouts_us = lanes.map(|lane| (lane.name.as_str(), lane.timeout.micros())).collect();
         tally.take_intervals(record, timeline);
         tally.take_losses(record, timeline);
         tally
@@ -116,10 +120,10 @@ impl<'a> Tally<'a> {
             if phase.is_none() && !timeline.contradicts_itself {
                 continue;
             }
-            let late = counts.send_lag_max_us > SEND_LAG_MAX_US;
+            let late = counts.own_delay_us() > SEND_LAG_MAX_US;
             self.intervals += 1;
             self.late_intervals += usize::from(late);
-            self.send_lag_max_us = self.send_lag_max_us.max(counts.send_lag_max_us);
+            self.send_lag_max_us = self.send_lag_max_us.max(counts.own_delay_us());
             self.slots.push(Slot {
                 lane: &counts.lane,
                 start_us: counts.start_us,
@@ -190,6 +194,21 @@ impl<'a> Tally<'a> {
         (slot.lane == request.lane && inside).then_some(at)
     }
 
+    /// Whether a client would have had an answer that sends again, until its timeout, what is safe to send again: one
+    /// of the lane's requests that were due between the loss and that timeout was answered. Every request is a GET, so
+    /// doing one twice does no harm.
+    fn is_recovered(&self, request: &LostRequest) -> bool {
+        let timeout_us = self.timeouts_us.get(request.lane.as_str()).copied().unwrap_or_default();
+        let gives_up = request.intended_us.saturating_add(timeout_us);
+        let ordered = &self.slots[..self.intervals];
+        let first = ordered.partition_point(|slot| (slot.lane, slot.start_us) < (&request.lane, request.ended_us));
+        request.retry_safe != RetrySafe::No
+            && ordered[first..]
+                .iter()
+                .take_while(|slot| slot.lane == request.lane && slot.start_us < gives_up)
+                .any(|slot| slot.kinds.get(&Outcome::Ok).is_some_and(|ok| *ok > 0))
+    }
+
     /// The requests of a scope.
     #[must_use]
     pub fn requests(&self, scope: Scope<'_>) -> Requests {
@@ -209,10 +228,13 @@ impl<'a> Tally<'a> {
                 }
             }
         }
+        let mut recovered: u64 = 0;
         for loss in self.losses(scope) {
+            recovered += u64::from(self.is_recovered(loss.request));
             *requests.by_cause.entry(loss.why.cause.as_str().to_owned()).or_default() += 1;
         }
         requests.lost = requests.by_kind.values().fold(0, |sum, count| sum.saturating_add(*count));
+        requests.lost_after_retry = requests.lost.saturating_sub(recovered);
         requests.sent = requests.ok.saturating_add(requests.lost);
         let described: u64 = requests.by_cause.values().sum();
         if requests.lost > described {

@@ -86,6 +86,10 @@ pub struct Requests {
     pub ok: u64,
     /// Sent and lost.
     pub lost: u64,
+    /// Lost also to a client that sends again, until its timeout, what is safe to send again. GET requests are safe
+    /// unless an answer had begun.
+    #[serde(default)]
+    pub lost_after_retry: u64,
     /// Due, and never sent for a reason of ours.
     pub unsent: u64,
     /// Lost requests by kind.

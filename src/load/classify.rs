@@ -14,6 +14,8 @@ pub(super) enum Ending {
     ConnectTimedOut,
     /// The connection could not be made.
     ConnectFailed(io::Error),
+    /// Connected, and no agreement on TLS.
+    NoTls,
     /// Connected, and no whole answer in time.
     TimedOut,
     /// The exchange broke off.
@@ -79,6 +81,7 @@ pub(super) fn classify(ending: &Ending, evidence: Evidence) -> (Outcome, RetrySa
     match ending {
         Ending::ConnectTimedOut => (Outcome::ConnectTimeout, RetrySafe::Yes),
         Ending::ConnectFailed(error) => (failed_to_connect(error), RetrySafe::Yes),
+        Ending::NoTls => (Outcome::TlsFailed, RetrySafe::Yes),
         Ending::TimedOut | Ending::Broken(_) | Ending::Whole(_) => sent(ending, evidence),
     }
 }

@@ -15,19 +15,18 @@ use tokio::{
 
 use super::{
     classify::{self, Body, Ending, Evidence, Shortage},
-    connection::{Connection, OpenError},
+    connection::{Connection, OpenError, Way},
     deadline::{Deadline, Deadlines},
     exchange::{Answer, Template, exchange},
-    lane::{LaneSpec, Route, RoutedLane},
+    lane::{LaneSpec, Shape},
     ledger::{Entry, Ledger, micros},
     message::LoadMessage,
     pool::Pool,
-    source::Sources,
     voice::Voice,
+    wire::Wire,
 };
 use crate::{
     experiment::schema::Connections,
-    failure::chain,
     record::event::{LostRequest, Outcome},
 };
 
@@ -48,14 +47,17 @@ const SEND_LAG_SHARE_MAX: u32 = 2;
 /// Connections that a lane opens at the same time before it begins; more could overflow a server's backlog.
 const OPENING_AT_ONCE: usize = 32;
 
-/// How long a connection may take from the end of an answer to being ready for the next request. hyper needs no
-/// network for that, so only a fault of its own would reach it.
-const READY_WITHIN: Duration = Duration::from_secs(1);
+/// Connections at once of a lane that has neither a rate nor a number of connections.
+const WITHOUT_A_RATE: u16 = 64;
+
+/// The pause of a lane without a rate after a request that found no connection: whoever is refused at once would ask
+/// again at once, and do nothing else.
+const BREATH: Duration = Duration::from_millis(10);
 
 /// One lane at work.
 pub(super) struct Client {
     spec: LaneSpec,
-    route: Route,
+    way: Way,
     template: Template,
     connect_timeout: Duration,
     timeout: Duration,
@@ -70,18 +72,23 @@ pub(super) struct Client {
     pool: Option<RefCell<Pool>>,
     ledger: RefCell<Ledger>,
     voice: Rc<Voice>,
-    sources: Rc<Sources>,
+    // Requests that have fallen due, and whether no more may.
+    nth: Cell<u64>,
+    stopped: Cell<bool>,
+    // When the pacer is to wake next.
+    wake_ns: Rc<Cell<u64>>,
 }
 
 impl Client {
     /// A lane that sends `template` as `spec` says, on the clock that reads zero at `origin`.
     pub(super) fn new(
-        RoutedLane { spec, route }: RoutedLane,
+        spec: LaneSpec,
+        way: Way,
         template: Template,
         origin: Instant,
         ended: Rc<Notify>,
         voice: Rc<Voice>,
-        sources: Rc<Sources>,
+        wake_ns: Rc<Cell<u64>>,
     ) -> Self {
         let micros = |value: i64| Duration::from_micros(value.try_into().unwrap_or_default());
         let (connect_timeout, timeout) = (micros(spec.connect_timeout_us), micros(spec.timeout_us));
@@ -94,7 +101,7 @@ impl Client {
             ledger: RefCell::new(Ledger::new(spec.name.clone())),
             open: Cell::new(0),
             spec,
-            route,
+            way,
             template,
             connect_timeout,
             timeout,
@@ -103,7 +110,9 @@ impl Client {
             origin,
             ended,
             voice,
-            sources,
+            nth: Cell::new(0),
+            stopped: Cell::new(false),
+            wake_ns,
         }
     }
 
@@ -118,9 +127,39 @@ impl Client {
         });
     }
 
-    /// The lane begins at `start_ns`.
-    pub(super) fn begin(&self, start_ns: u64) {
+    /// The lane begins at `start_ns`; one without a rate at once.
+    pub(super) fn begin(self: &Rc<Self>, start_ns: u64) {
         self.ledger.borrow_mut().begin(start_ns);
+        if self.has_no_rate() {
+            let connections = match self.spec.connections {
+                Connections::Reused(size) => size,
+                Connections::New => WITHOUT_A_RATE,
+            };
+            for _ in 0..connections {
+                spawn_local(Rc::clone(self).keep_busy(start_ns));
+            }
+        }
+    }
+
+    /// From when on none of its requests falls due, where it begins at `start_ns`.
+    pub(super) fn end_ns(&self, start_ns: u64) -> u64 {
+        let length = self.spec.options.for_us.and_then(|us| u64::try_from(us).ok());
+        length.map_or(u64::MAX, |us| start_ns.saturating_add(us.saturating_mul(1_000)))
+    }
+
+    /// No new request falls due.
+    pub(super) fn stop(&self) {
+        self.stopped.set(true);
+    }
+
+    /// Whether each of its connections sends the next request when it has the answer to the last one.
+    pub(super) fn has_no_rate(&self) -> bool {
+        self.spec.options.shape == Shape::Max
+    }
+
+    /// What it is to do.
+    pub(super) fn spec(&self) -> &LaneSpec {
+        &self.spec
     }
 
     /// Requests that are open now.
@@ -164,20 +203,53 @@ impl Client {
         if self.open.get() >= self.open_max {
             return self.withhold(intended_ns, now, Shortage::OpenRequests);
         }
-        let over_ns = intended_ns + nanos(self.timeout);
-        let pooled = self.pool.as_ref().and_then(|pool| pool.borrow_mut().take());
-        let way = pooled.map_or_else(|| self.connect_until(now, over_ns), Way::Pooled);
-        self.open.set(self.open.get() + 1);
-        spawn_local(Rc::clone(self).request(intended_ns, way, self.deadlines.add(over_ns)));
+        let (hold, over) = self.take_up(intended_ns, now);
+        let client = Rc::clone(self);
+        spawn_local(async move { client.request(intended_ns, hold, over).await });
         self.replace_closed();
     }
 
-    fn connect_until(&self, now: Instant, over_ns: u64) -> Way {
+    /// One request after another, from `start_ns` until the lane stops.
+    async fn keep_busy(self: Rc<Self>, start_ns: u64) {
+        tokio::time::sleep_until(self.moment(start_ns)).await;
+        let end_ns = self.end_ns(start_ns);
+        while !self.stopped.get() {
+            let now = Instant::now();
+            let due_ns = nanos(now.saturating_duration_since(self.origin));
+            if due_ns >= end_ns {
+                return;
+            }
+            self.ledger.borrow_mut().due(due_ns);
+            let (hold, over) = self.take_up(due_ns, now);
+            if !self.request(due_ns, hold, over).await {
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+
+    /// A request begins: the connection that it is to use, and the deadline by which it must be done.
+    fn take_up(&self, intended_ns: u64, now: Instant) -> (Hold, Rc<Deadline>) {
+        let over_ns = intended_ns + nanos(self.timeout);
+        let pooled = self.pool.as_ref().and_then(|pool| pool.borrow_mut().take(|old| self.may_go_on(old, now)));
+        let hold = pooled.map_or_else(|| self.connect_until(now, over_ns), Hold::Pooled);
+        self.open.set(self.open.get() + 1);
+        (hold, self.deadlines.add(over_ns))
+    }
+
+    /// Whether a connection may carry another request by the lane's own rules.
+    fn may_go_on(&self, connection: &Connection, now: Instant) -> bool {
+        let options = &self.spec.options;
+        let age_us = || micros_between(connection.opened, now);
+        options.requests_per_connection.is_none_or(|most| connection.uses < most)
+            && options.connection_age_us.is_none_or(|most| u64::try_from(most).is_ok_and(|most| age_us() < most))
+    }
+
+    fn connect_until(&self, now: Instant, over_ns: u64) -> Hold {
         if let Some(pool) = &self.pool {
             pool.borrow_mut().expect();
         }
         let connected_by_ns = nanos(now.saturating_duration_since(self.origin) + self.connect_timeout);
-        Way::New(self.connect_deadlines.add(over_ns.min(connected_by_ns)))
+        Hold::New(self.connect_deadlines.add(over_ns.min(connected_by_ns)))
     }
 
     // One at a time, so that a service that comes back is not met by all of them at once.
@@ -190,7 +262,7 @@ impl Client {
 
     async fn open_spare(&self) {
         let Some(pool) = &self.pool else { return };
-        match timeout(self.connect_timeout, Connection::open(&self.route, &self.sources)).await {
+        match timeout(self.connect_timeout, self.way.open()).await {
             Ok(Ok(connection)) => {
                 self.ledger.borrow_mut().connection_opened();
                 pool.borrow_mut().put(connection);
@@ -200,11 +272,13 @@ impl Client {
         }
     }
 
-    async fn request(self: Rc<Self>, intended_ns: u64, way: Way, over: Rc<Deadline>) {
+    /// Sends one request, to its end. Whether it had a connection.
+    async fn request(&self, intended_ns: u64, hold: Hold, over: Rc<Deadline>) -> bool {
         let began = Instant::now();
-        let (reused, opened) = match way {
-            Way::Pooled(connection) => (true, Some(Ok(connection))),
-            Way::New(deadline) => (false, deadline.limit(Connection::open(&self.route, &self.sources)).await),
+        let nth = self.nth.replace(self.nth.get() + 1);
+        let (reused, opened) = match hold {
+            Hold::Pooled(connection) => (true, Some(Ok(connection))),
+            Hold::New(deadline) => (false, deadline.limit(self.way.open()).await),
         };
         let mut connection = match opened {
             Some(Ok(connection)) => connection,
@@ -212,26 +286,24 @@ impl Client {
                 let answer = not_connected(failed.and_then(Result::err));
                 self.settle(&Attempt { intended_ns, sent: began, reused, connection: None, answer: &answer });
                 self.forget_connection();
-                return;
+                return false;
             }
         };
         if !reused {
             self.ledger.borrow_mut().connection_opened();
         }
-        let answer = exchange(&mut connection, &self.template, &over).await;
+        let answer = exchange(&mut connection, &self.template, nth, &over).await;
         let sent = if reused { connection.wire.first_write().unwrap_or(began) } else { began };
         self.settle(&Attempt { intended_ns, sent, reused, connection: Some(&connection), answer: &answer });
-        drop(over);
-        self.keep_or_close(connection, &answer).await;
+        self.keep_or_close(connection, &answer);
+        true
     }
 
-    async fn keep_or_close(&self, mut connection: Connection, answer: &Answer) {
+    fn keep_or_close(&self, mut connection: Connection, answer: &Answer) {
         connection.uses = connection.uses.saturating_add(1);
         let whole = matches!(answer.ending, Ending::Whole(Body::Right | Body::Wrong));
-        if let Some(pool) = &self.pool
-            && whole
-            && !answer.says_close
-            && matches!(timeout(READY_WITHIN, connection.sender.ready()).await, Ok(Ok(())))
+        if let Some(pool) = self.pool.as_ref().filter(|_| whole && answer.keeps_alive)
+            && self.may_go_on(&connection, Instant::now())
         {
             pool.borrow_mut().put(connection);
         } else {
@@ -252,7 +324,7 @@ impl Client {
         let send_lag_us = micros_between(self.moment(intended_ns), now);
         self.voice.taint(&self.spec.name, shortage, &format!("{send_lag_us} µs after it was due"));
         let outcome = Outcome::NotSent;
-        let entry = Entry { intended_ns, outcome, times_us: None, send_lag_us, says_close: false };
+        let entry = Entry { intended_ns, outcome, times_us: None, send_lag_us, says_close: false, stalled_us: 0 };
         self.ledger.borrow_mut().ended(entry);
     }
 
@@ -260,10 +332,10 @@ impl Client {
         let Attempt { intended_ns, sent, reused, connection, answer } = *attempt;
         let ended = Instant::now();
         let wire = connection.map(|connection| &connection.wire);
-        let bytes_in = wire.map_or(0, |wire| wire.bytes_in());
+        let bytes_in = wire.map_or(0, Wire::bytes_in);
         let evidence = Evidence {
             reused,
-            bytes_out: wire.map_or(0, |wire| wire.bytes_out()),
+            bytes_out: wire.map_or(0, Wire::bytes_out),
             bytes_in,
             status: answer.status,
             wanted_status: self.spec.status,
@@ -277,6 +349,7 @@ impl Client {
             times_us: (outcome != Outcome::NotSent).then_some(times_us),
             send_lag_us: micros_between(intended, sent),
             says_close: answer.says_close,
+            stalled_us: micros_between(self.moment(self.wake_ns.get()), ended),
         });
         if let Ending::ConnectFailed(error) = &answer.ending
             && outcome == Outcome::NotSent
@@ -324,7 +397,7 @@ struct Attempt<'a> {
 }
 
 /// How a request gets its connection.
-enum Way {
+enum Hold {
     /// It takes one that was idle.
     Pooled(Connection),
     /// It opens one, by this deadline.
@@ -339,9 +412,9 @@ fn not_connected(error: Option<OpenError>) -> Answer {
             let words = error.to_string();
             (Ending::ConnectFailed(error), words)
         }
-        Some(OpenError::Http(error)) => (Ending::ConnectFailed(std::io::Error::other(chain(&error))), chain(&error)),
+        Some(OpenError::Tls(error)) => (Ending::NoTls, error.to_string()),
     };
-    Answer { ending, status: None, says_close: false, error }
+    Answer { ending, status: None, says_close: false, keeps_alive: false, error }
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -1,56 +1,48 @@
 //! One request over one connection, to the end of its answer or its deadline.
 
-use std::error::Error;
-
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::{
-    HeaderMap, Request, Response, Uri,
-    body::Incoming,
-    header::{ACCEPT, CONNECTION, HOST, HeaderValue, USER_AGENT},
-};
-
 use super::{
-    body::Needle,
+    body::{Check, Needle},
     classify::{Body, Break, Ending},
     connection::Connection,
     deadline::Deadline,
+    http1::{Head, Progress, Reading},
 };
-use crate::failure::chain;
 
-/// The longest body that is read; a longer one is wrong. Keeps one answer from taking the generator's time.
-const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-/// The header in which a service names the pod that answers.
-const POD_HEADER: &str = "x-evenkeel-pod";
+/// What stands for the number of a request in a path.
+pub(super) const ID: &str = "{id}";
 
 /// What a lane sends, and what its answers are held against.
 #[derive(Debug)]
 pub(super) struct Template {
-    uri: Uri,
-    headers: HeaderMap,
+    // The request, in one piece, or in pieces between which its number stands.
+    pieces: Vec<String>,
     status: u16,
-    needle: Option<Needle>,
+    check: Check,
 }
 
 impl Template {
-    /// A template of GET requests for `uri` (path and query) with the header `Host: host`, whose answers have
-    /// `status` and contain `body_contains`.
-    pub(super) fn new(uri: Uri, host: HeaderValue, status: u16, body_contains: Option<&str>) -> Self {
+    /// A template of GET requests for `target` (path and query) with the header `Host: host`, whose answers have
+    /// `status` and a body that `check` finds right. Where `target` has [`ID`], the request's number is sent there and
+    /// must come back in the body.
+    pub(super) fn new(target: &str, host: &str, status: u16, check: Check) -> Self {
         let agent = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
-        let headers = HeaderMap::from_iter([
-            (HOST, host),
-            (USER_AGENT, HeaderValue::from_static(agent)),
-            (ACCEPT, HeaderValue::from_static("*/*")),
-        ]);
-        Self { uri, headers, status, needle: body_contains.map(Needle::new) }
+        let text = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {agent}\r\naccept: */*\r\n\r\n");
+        Self { pieces: text.split(ID).map(str::to_owned).collect(), status, check }
     }
 
-    fn request(&self) -> Request<Empty<Bytes>> {
-        let mut request = Request::new(Empty::new());
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
+    /// The bytes of request `nth`, built in `into` where they are not the same for all.
+    fn bytes<'b>(&'b self, id: Option<&str>, into: &'b mut String) -> &'b [u8] {
+        match (self.pieces.as_slice(), id) {
+            ([whole], _) => whole.as_bytes(),
+            (pieces, id) => {
+                *into = pieces.join(id.unwrap_or_default());
+                into.as_bytes()
+            }
+        }
+    }
+
+    fn has_id(&self) -> bool {
+        self.pieces.len() > 1
     }
 }
 
@@ -63,84 +55,73 @@ pub(super) struct Answer {
     pub(super) status: Option<u16>,
     /// Whether the answer said `Connection: close`.
     pub(super) says_close: bool,
+    /// Whether the connection may carry another request.
+    pub(super) keeps_alive: bool,
     /// The error's own words.
     pub(super) error: String,
 }
 
-/// Sends one request and reads its answer, until `deadline` passes. Afterwards the connection's wire has the bytes of it.
-pub(super) async fn exchange(connection: &mut Connection, template: &Template, deadline: &Deadline) -> Answer {
-    let mut head = Head::default();
-    connection.wire.begin_request();
-    let (ending, error) = match deadline.limit(converse(connection, template, &mut head)).await {
-        Some(Ok((body, problem))) => (Ending::Whole(body), problem),
-        Some(Err(error)) => (Ending::Broken(kind_of_break(&error)), chain(&error)),
-        None => (Ending::TimedOut, String::new()),
-    };
-    Answer { ending, status: head.status, says_close: head.says_close, error }
+/// How a conversation broke off.
+struct Broken {
+    kind: Break,
+    words: String,
 }
 
-// Kept outside the conversation, since what has come counts also when the deadline ends it.
-#[derive(Default)]
-struct Head {
-    status: Option<u16>,
-    says_close: bool,
+/// Sends request `nth` and reads its answer, until `deadline` passes. Afterwards the connection's wire has the bytes of
+/// it.
+pub(super) async fn exchange(
+    connection: &mut Connection,
+    template: &Template,
+    nth: u64,
+    deadline: &Deadline,
+) -> Answer {
+    let id = template.has_id().then(|| nth.to_string());
+    let mut reading = Reading::new(template.status, &template.check, id.as_deref().map(Needle::new));
+    connection.wire.begin_request();
+    let ended = deadline.limit(converse(connection, template, id.as_deref(), &mut reading)).await;
+    let Head { status, says_close, keeps_alive } = reading.head();
+    let (ending, error) = match ended {
+        Some(Ok(Progress::Endless)) => (Ending::Whole(Body::Endless), "the body is longer than 16 MiB".to_owned()),
+        Some(Ok(_)) => match reading.checked() {
+            Ok(()) => (Ending::Whole(Body::Right), String::new()),
+            Err(problem) => (Ending::Whole(Body::Wrong), problem),
+        },
+        Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
+        None => (Ending::TimedOut, String::new()),
+    };
+    Answer { ending, status, says_close, keeps_alive, error }
 }
 
 async fn converse(
     connection: &mut Connection,
     template: &Template,
-    head: &mut Head,
-) -> Result<(Body, String), hyper::Error> {
-    let response = connection.sender.send_request(template.request()).await?;
-    head.status = Some(response.status().as_u16());
-    head.says_close = says_close(response.headers());
-    if let Some(pod) = response.headers().get(POD_HEADER).and_then(|pod| pod.to_str().ok())
-        && connection.pod.as_deref() != Some(pod)
-    {
-        connection.pod = Some(pod.to_owned());
+    id: Option<&str>,
+    reading: &mut Reading<'_>,
+) -> Result<Progress, Broken> {
+    let mut built = String::new();
+    let Connection { wire, pod, .. } = connection;
+    // An answer may have been given before the connection broke, so what was sent to us is read all the same.
+    let unsent = wire.write(template.bytes(id, &mut built)).await.err();
+    loop {
+        let fed = wire.read(|bytes| {
+            let end = bytes.is_empty();
+            (end, if end { Ok(Progress::Open) } else { reading.feed(bytes, pod) })
+        });
+        match fed.await {
+            Ok((false, Ok(Progress::Open))) => {}
+            Ok((false, Ok(progress))) => return Ok(progress),
+            Ok((false, Err(unreadable))) => {
+                return Err(Broken { kind: Break::Unreadable, words: unreadable.0.to_owned() });
+            }
+            Ok((true, _)) if reading.closed() => return Ok(Progress::Whole),
+            Ok((true, _)) => {
+                let words = match unsent {
+                    Some(error) => error.to_string(),
+                    None => "the connection was closed before the end of the answer".to_owned(),
+                };
+                return Err(Broken { kind: Break::Closed, words });
+            }
+            Err(error) => return Err(Broken { kind: Break::Closed, words: error.to_string() }),
+        }
     }
-    let needle = template.needle.as_ref().filter(|_| head.status == Some(template.status));
-    read_body(response, needle).await
-}
-
-async fn read_body(response: Response<Incoming>, needle: Option<&Needle>) -> Result<(Body, String), hyper::Error> {
-    let mut body = response.into_body();
-    let mut search = needle.map(Needle::search);
-    let mut length: u64 = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(piece) = frame?.into_data() else { continue };
-        length += piece.len() as u64;
-        if length > BODY_BYTES_MAX {
-            return Ok((Body::Endless, format!("the body is longer than {BODY_BYTES_MAX} bytes")));
-        }
-        if let Some(search) = &mut search {
-            search.feed(&piece);
-        }
-    }
-    Ok(match search {
-        Some(search) if !search.found() => {
-            (Body::Wrong, format!("the text asked for is not in the body of {length} bytes"))
-        }
-        _ => (Body::Right, String::new()),
-    })
-}
-
-fn says_close(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split(',').any(|option| option.trim().eq_ignore_ascii_case("close")))
-}
-
-/// Whether hyper could not read what came, or came to the end of it too early.
-fn kind_of_break(error: &hyper::Error) -> Break {
-    // hyper's decoders of bodies say what they cannot read as an io::Error of these kinds, inside its own error.
-    let unreadable_body = || {
-        error
-            .source()
-            .and_then(|source| source.downcast_ref::<std::io::Error>())
-            .is_some_and(|io| matches!(io.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput))
-    };
-    if error.is_parse() || unreadable_body() { Break::Unreadable } else { Break::Closed }
 }

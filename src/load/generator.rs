@@ -3,7 +3,7 @@
 //! `start` checks the lanes and opens the connections that they keep, `begin` lets requests fall due, `stop` ends
 //! that and waits for the last answer. The same in the harness and in an agent pod.
 
-use std::{collections::BTreeMap, io, rc::Rc, thread};
+use std::{cell::Cell, collections::BTreeMap, io, rc::Rc, thread};
 
 use hdrhistogram::CreationError;
 use hyper::{Uri, header::HeaderValue};
@@ -16,16 +16,21 @@ use tokio::{
 };
 
 use super::{
+    body::{Check, Needle},
     client::Client,
+    connection::Way,
     exchange::Template,
-    lane::RoutedLane,
+    lane::{LaneSpec, RoutedLane},
+    machine::Watch,
     message::LoadMessage,
     pacer::{Commands, Pacer},
+    rates::Shape,
     schedule::{RATE_MAX, Schedule},
     source::Sources,
+    tls::{Tls, TlsProblem},
     voice::Voice,
 };
-use crate::record::event::Outcome;
+use crate::record::{event::Outcome, samples::Samples};
 
 /// Open files that the generator asks for: each open request is one, and the usual soft limit of 1,024 would be
 /// reached by a service that stalls.
@@ -66,6 +71,23 @@ pub enum LoadError {
         lane: String,
         /// Its host.
         host: String,
+    },
+    /// TLS that cannot be.
+    #[error("lane `{lane}` cannot speak TLS")]
+    Tls {
+        /// The lane.
+        lane: String,
+        /// Why.
+        #[source]
+        source: TlsProblem,
+    },
+    /// A check sum that is none.
+    #[error("lane `{lane}` cannot expect `{sum}`; write a SHA-256 as 64 hexadecimal digits")]
+    Sum {
+        /// The lane.
+        lane: String,
+        /// What was written.
+        sum: String,
     },
     /// The system gave no thread.
     #[error("failed to start the load generator's thread; check the limit of processes (ulimit -u)")]
@@ -109,6 +131,8 @@ pub struct LaneTotals {
     pub by_outcome: BTreeMap<Outcome, u64>,
     /// Connections opened, those before the first request included.
     pub connections_opened: u64,
+    /// How far each request's send lay behind its intended moment.
+    pub send_lag: Samples,
 }
 
 /// A load generator on its own thread. Dropping it ends the load without waiting for it.
@@ -165,6 +189,8 @@ pub fn start<L: Into<RoutedLane>>(lanes: Vec<L>, messages: UnboundedSender<LoadM
     let runtime_of = || {
         Builder::new_current_thread().enable_all().event_interval(TASKS_PER_POLL).build_local(LocalOptions::default())
     };
+    // Without it the measurement is as good, and a trouble has no reason.
+    let watch = Watch::start(messages.clone()).ok();
     let origin = Instant::now();
     let (begin, first) = oneshot::channel();
     let (stop, last) = oneshot::channel();
@@ -174,6 +200,7 @@ pub fn start<L: Into<RoutedLane>>(lanes: Vec<L>, messages: UnboundedSender<LoadM
         let result = runtime_of()
             .map_err(LoadError::Runtime)
             .and_then(|runtime| runtime.block_on(generate(lanes, messages, origin, commands)));
+        drop(watch);
         // Whoever would hear it is gone when the generator was dropped.
         drop(report.send(result));
     };
@@ -181,42 +208,67 @@ pub fn start<L: Into<RoutedLane>>(lanes: Vec<L>, messages: UnboundedSender<LoadM
     Ok(Running { origin, begin: Some(begin), stop, done, thread })
 }
 
+/// A lane whose every part has been found to be possible.
+struct Prepared {
+    lane: RoutedLane,
+    template: Template,
+    tls: Option<Tls>,
+}
+
 async fn generate(
-    lanes: Vec<(RoutedLane, Template)>,
+    lanes: Vec<Prepared>,
     messages: UnboundedSender<LoadMessage>,
     origin: Instant,
     commands: Commands,
 ) -> Result<LoadTotals, LoadError> {
     let (ended, voice, sources) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)), Sources::new());
-    let client = |(lane, template): (RoutedLane, Template)| {
-        let rate = lane.spec.rate_per_second;
-        (Rc::new(Client::new(lane, template, origin, Rc::clone(&ended), Rc::clone(&voice), Rc::clone(&sources))), rate)
+    let wake_ns = Rc::new(Cell::new(u64::MAX));
+    let client = |Prepared { lane: RoutedLane { spec, route }, template, tls }: Prepared| {
+        let way = Way { route, sources: Rc::clone(&sources), tls };
+        Rc::new(Client::new(spec, way, template, origin, Rc::clone(&ended), Rc::clone(&voice), Rc::clone(&wake_ns)))
     };
     let clients = lanes.into_iter().map(client).collect();
-    let pacer = Pacer::new(clients, Rc::clone(&ended), Rc::clone(&voice), origin)?;
+    let pacer = Pacer::new(clients, Rc::clone(&ended), Rc::clone(&voice), origin, wake_ns)?;
     // A task like those of the connections, so that after a stall it waits in line behind what they have to say.
     spawn_local(pacer.run(commands)).await.map_err(|_panic| LoadError::Died)?
 }
 
-fn prepare(lane: RoutedLane) -> Result<(RoutedLane, Template), LoadError> {
+fn prepare(lane: RoutedLane) -> Result<Prepared, LoadError> {
     let spec = &lane.spec;
     let name = || spec.name.clone();
-    if Schedule::new(0, spec.rate_per_second, 0, 1).is_none() {
+    let shape = &spec.options.shape;
+    if *shape != Shape::Max && Schedule::new(0, spec.rate_per_second, shape, 0, 1).is_none() {
         return Err(LoadError::Rate { lane: name(), rate: spec.rate_per_second });
     }
     if spec.timeout_us <= 0 || spec.connect_timeout_us <= 0 {
         return Err(LoadError::Timeout { lane: name() });
     }
-    let uri = spec
-        .path
-        .parse::<Uri>()
-        .ok()
-        .filter(|_| spec.path.starts_with('/'))
-        .ok_or_else(|| LoadError::Path { lane: name(), path: spec.path.clone() })?;
-    let host = HeaderValue::from_str(&spec.host)
-        .map_err(|_invalid| LoadError::Host { lane: name(), host: spec.host.clone() })?;
-    let template = Template::new(uri, host, spec.status, spec.body_contains.as_deref());
-    Ok((lane, template))
+    if !spec.path.starts_with('/') || spec.path.parse::<Uri>().is_err() {
+        return Err(LoadError::Path { lane: name(), path: spec.path.clone() });
+    }
+    if HeaderValue::from_str(&spec.host).is_err() {
+        return Err(LoadError::Host { lane: name(), host: spec.host.clone() });
+    }
+    let tls = spec.options.tls.as_ref().map(|tls| Tls::new(tls, &["http/1.1"])).transpose();
+    let tls = tls.map_err(|source| LoadError::Tls { lane: name(), source })?;
+    let template = Template::new(&spec.path, &spec.host, spec.status, check(spec)?);
+    Ok(Prepared { lane, template, tls })
+}
+
+fn check(spec: &LaneSpec) -> Result<Check, LoadError> {
+    let sum = |text: &String| sum(text).ok_or_else(|| LoadError::Sum { lane: spec.name.clone(), sum: text.clone() });
+    Ok(Check {
+        contains: spec.body_contains.as_deref().map(Needle::new),
+        length: spec.options.body_length,
+        sha256: spec.options.body_sha256.as_ref().map(sum).transpose()?,
+    })
+}
+
+/// The bytes of 64 hexadecimal digits.
+fn sum(text: &str) -> Option<[u8; 32]> {
+    let digits = text.bytes().map(|byte| char::from(byte).to_digit(16)).collect::<Option<Vec<u32>>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).filter_map(|two| u8::try_from(two[0] * 16 + two[1]).ok()).collect();
+    <[u8; 32]>::try_from(bytes).ok().filter(|_| digits.len() == 64)
 }
 
 // Where it cannot be raised, running out of it is seen and said as it happens.

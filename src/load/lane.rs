@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::rates::{RateStep, Shape};
 use crate::experiment::schema::Connections;
 
 /// A lane, ready to run. Serialisable, since an agent pod gets it over the network.
@@ -29,6 +30,38 @@ pub struct LaneSpec {
     pub status: u16,
     /// Text that the body must contain.
     pub body_contains: Option<String>,
+    /// What most lanes do without.
+    #[serde(default)]
+    pub options: LaneOptions,
+}
+
+/// What most lanes do without.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaneOptions {
+    /// How the rate goes over time.
+    pub shape: Shape,
+    /// How long its requests fall due, in microseconds; until it is stopped where there is nothing.
+    pub for_us: Option<i64>,
+    /// TLS on its connections.
+    pub tls: Option<TlsSpec>,
+    /// A connection that has carried so many requests carries no more.
+    pub requests_per_connection: Option<u32>,
+    /// A connection that is so old, in microseconds, carries no more requests.
+    pub connection_age_us: Option<i64>,
+    /// The length that each body must have, in bytes.
+    pub body_length: Option<u64>,
+    /// The SHA-256 that each body must have, in hexadecimal digits.
+    pub body_sha256: Option<String>,
+}
+
+/// TLS of a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsSpec {
+    /// The name that the server's certificate must be for, which is also sent to it.
+    pub server_name: String,
+    /// Whether the certificate is checked, against this machine's authorities.
+    pub verify: bool,
 }
 
 /// Where a connection that is begun now leads.

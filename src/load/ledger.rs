@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, VecDeque};
 use hdrhistogram::{CreationError, Histogram};
 
 use super::message::ClosedInterval;
-use crate::record::event::{LaneInterval, Micros, Outcome};
+use crate::record::{
+    event::{LaneInterval, Micros, Outcome},
+    samples::Samples,
+};
 
 /// The length of an interval in nanoseconds: 100 ms, the record's resolution.
 pub(super) const INTERVAL_NS: u64 = 100_000_000;
@@ -35,6 +38,8 @@ pub(super) struct Entry {
     pub(super) send_lag_us: u64,
     /// Its answer said `Connection: close`.
     pub(super) says_close: bool,
+    /// How long the generator had stood still when it saw the end.
+    pub(super) stalled_us: u64,
 }
 
 /// The account of one lane.
@@ -46,26 +51,54 @@ pub(super) struct Ledger {
     open: VecDeque<Tally>,
     // Connections opened while no interval was open; the next one has them.
     opened_before: u64,
-    total: BTreeMap<Outcome, u64>,
+    total: Counts,
     connections_opened: u64,
+    // Of all requests that were sent; its bounds are constants that a histogram can have.
+    send_lag: Option<Histogram<u64>>,
+}
+
+/// Requests by what became of them; a place each, since it is counted in for every request.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts([u64; Outcome::ALL.len()]);
+
+impl Counts {
+    fn add(&mut self, outcome: Outcome) {
+        if let Some(count) = self.0.get_mut(outcome as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Those that occurred.
+    fn to_map(self) -> BTreeMap<Outcome, u64> {
+        Outcome::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0).collect()
+    }
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     due: u64,
     ended: u64,
-    by_outcome: BTreeMap<Outcome, u64>,
+    by_outcome: Counts,
     response_us: Vec<u64>,
     service_us: Vec<u64>,
     connections_opened: u64,
     closed_politely: u64,
     send_lag_max_us: u64,
+    stalled_us: u64,
 }
 
 impl Ledger {
     /// The account of a lane that has not begun.
     pub(super) fn new(lane: String) -> Self {
-        Self { lane, first: 0, open: VecDeque::new(), opened_before: 0, total: BTreeMap::new(), connections_opened: 0 }
+        Self {
+            lane,
+            first: 0,
+            open: VecDeque::new(),
+            opened_before: 0,
+            total: Counts::default(),
+            connections_opened: 0,
+            send_lag: Histogram::new_with_bounds(1, SAMPLE_MAX_US, SIGNIFICANT_DIGITS).ok(),
+        }
     }
 
     /// The lane begins: its first interval is the one that `start_ns` lies in.
@@ -80,16 +113,28 @@ impl Ledger {
 
     /// A request has ended.
     pub(super) fn ended(&mut self, entry: Entry) {
-        *self.total.entry(entry.outcome).or_default() += 1;
+        self.total.add(entry.outcome);
+        if let Some(send_lag) = self.send_lag.as_mut().filter(|_| entry.times_us.is_some()) {
+            send_lag.saturating_record(entry.send_lag_us.max(1));
+        }
         let tally = self.tally(entry.intended_ns);
         tally.ended += 1;
-        *tally.by_outcome.entry(entry.outcome).or_default() += 1;
+        tally.by_outcome.add(entry.outcome);
         if let Some((response_us, service_us)) = entry.times_us {
             tally.response_us.push(response_us);
             tally.service_us.push(service_us);
         }
         tally.closed_politely += u64::from(entry.says_close);
         tally.send_lag_max_us = tally.send_lag_max_us.max(entry.send_lag_us);
+        tally.stalled_us = tally.stalled_us.max(entry.stalled_us);
+    }
+
+    /// The generator itself stood still for so long: whatever was open meanwhile may have waited for us, not for the
+    /// service.
+    pub(super) fn stalled(&mut self, for_us: u64) {
+        for tally in self.open.iter_mut().filter(|tally| tally.ended < tally.due) {
+            tally.stalled_us = tally.stalled_us.max(for_us);
+        }
     }
 
     /// A connection has been opened; it counts in the newest interval.
@@ -122,8 +167,13 @@ impl Ledger {
     }
 
     /// All requests so far by what became of them, and the connections opened.
-    pub(super) fn totals(&self) -> (&BTreeMap<Outcome, u64>, u64) {
-        (&self.total, self.connections_opened)
+    pub(super) fn totals(&self) -> (BTreeMap<Outcome, u64>, u64) {
+        (self.total.to_map(), self.connections_opened)
+    }
+
+    /// How far each request's send lay behind its intended moment, in microseconds from 1 up.
+    pub(super) fn send_lag(&self) -> Samples {
+        self.send_lag.as_ref().map(Samples::from).unwrap_or_default()
     }
 
     fn tally(&mut self, intended_ns: u64) -> &mut Tally {
@@ -148,10 +198,11 @@ impl Ledger {
                 lane: self.lane.clone(),
                 start_us: micros(start_ns),
                 length_us: micros(end_ns.saturating_sub(start_ns)),
-                by_outcome: tally.by_outcome,
+                by_outcome: tally.by_outcome.to_map(),
                 connections_opened: tally.connections_opened,
                 closed_politely: tally.closed_politely,
                 send_lag_max_us: i64::try_from(tally.send_lag_max_us).unwrap_or(i64::MAX),
+                stalled_us: i64::try_from(tally.stalled_us).unwrap_or(i64::MAX),
             },
             response: histogram(&tally.response_us)?,
             service: histogram(&tally.service_us)?,

@@ -6,11 +6,13 @@
 //! * [`schedule`]: when each request is due, pure.
 //! * `pacer`, `timer`, `deadline`: sends what is due and ends what is over, to the microsecond.
 //! * `client`: one lane at work: its connections, its requests, and the account of each.
-//! * `connection`, `wire`, `pool`: connections that count their bytes, and the idle ones.
+//! * [`rates`]: how a rate goes over time, pure.
+//! * `connection`, `wire`, `tls`, `pool`: connections that count their bytes, and the idle ones.
 //! * `source`: the address and port that each connection comes from.
-//! * `exchange`, `body`: one request and its answer.
+//! * `exchange`, `http1`, `body`: one request and its answer; reading and checking are pure.
 //! * `classify`: what became of a request, from the evidence, pure.
 //! * `ledger`: the intervals that are still open, pure.
+//! * `machine`: what the machine under the generator does to it.
 //! * `voice`: what the lanes say, each kind of taint once.
 
 mod body;
@@ -20,14 +22,18 @@ mod connection;
 mod deadline;
 mod exchange;
 pub mod generator;
+mod http1;
 pub mod lane;
 mod ledger;
+mod machine;
 pub mod message;
 mod pacer;
 mod pool;
+pub mod rates;
 pub mod schedule;
 mod source;
 mod timer;
+mod tls;
 mod voice;
 mod wire;
 

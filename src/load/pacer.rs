@@ -2,7 +2,7 @@
 //!
 //! It sleeps until the next moment at which anything is due, to the microsecond; each wake sends all that is due.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use tokio::{
     sync::{Notify, oneshot},
@@ -28,6 +28,10 @@ const SENDS_IN_A_ROW: u32 = 64;
 /// before a request is not counted as a loss under it.
 const LATE_NS: u64 = 2_000_000;
 
+/// A wake this late is a stall: whatever was open meanwhile may have waited for this thread. The judge's own bound for
+/// what may be held against a service.
+const STALL_NS: u64 = 100_000_000;
+
 /// Beyond its timeout a request needs only to be noticed.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
@@ -42,36 +46,40 @@ pub(super) struct Commands {
 /// The loop's parts.
 pub(super) struct Pacer {
     clients: Vec<Rc<Client>>,
-    rates: Vec<f64>,
     ended: Rc<Notify>,
     voice: Rc<Voice>,
     timer: Timer,
     origin: Instant,
+    // When this loop is to wake next; whoever runs much later than that knows of a stall before this loop does.
+    wake_ns: Rc<Cell<u64>>,
 }
 
 struct Lane {
     client: Rc<Client>,
     schedule: Schedule,
     next: u64,
+    // From here on nothing of it falls due.
+    end_ns: u64,
 }
 
 impl Lane {
     fn next_due_ns(&self) -> u64 {
-        self.schedule.due_ns(self.next)
+        let due_ns = self.schedule.due_ns(self.next);
+        if due_ns < self.end_ns { due_ns } else { u64::MAX }
     }
 }
 
 impl Pacer {
-    /// A pacer of `clients`, each with its rate. Call it inside the runtime.
+    /// A pacer of `clients`. Call it inside the runtime.
     pub(super) fn new(
-        clients: Vec<(Rc<Client>, f64)>,
+        clients: Vec<Rc<Client>>,
         ended: Rc<Notify>,
         voice: Rc<Voice>,
         origin: Instant,
+        wake_ns: Rc<Cell<u64>>,
     ) -> Result<Self, LoadError> {
         let timer = Timer::new(origin).map_err(LoadError::Timer)?;
-        let (clients, rates) = clients.into_iter().unzip();
-        Ok(Self { clients, rates, ended, voice, timer, origin })
+        Ok(Self { clients, ended, voice, timer, origin, wake_ns })
     }
 
     /// Runs until it is told to stop and the last request has ended.
@@ -88,6 +96,7 @@ impl Pacer {
             let start_ns = (self.now_ns() / INTERVAL_NS + 1) * INTERVAL_NS;
             let mut lanes = self.lanes(start_ns)?;
             self.pace(&mut lanes, stop).await?;
+            self.clients.iter().for_each(|client| client.stop());
             let end_ns = self.now_ns().max(start_ns);
             self.send_due(&mut lanes, end_ns).await;
             self.drain().await?;
@@ -97,15 +106,19 @@ impl Pacer {
     }
 
     fn lanes(&self, start_ns: u64) -> Result<Vec<Lane>, LoadError> {
-        let lanes = self.clients.iter().zip(&self.rates).enumerate();
-        lanes
-            .map(|(index, (client, &rate))| {
-                client.begin(start_ns);
-                let schedule = Schedule::new(start_ns, rate, index, self.clients.len())
-                    .ok_or_else(|| LoadError::Rate { lane: client.name().to_owned(), rate })?;
-                Ok(Lane { client: Rc::clone(client), schedule, next: 0 })
-            })
-            .collect()
+        let mut lanes = Vec::new();
+        for (index, client) in self.clients.iter().enumerate() {
+            client.begin(start_ns);
+            if client.has_no_rate() {
+                continue;
+            }
+            let spec = client.spec();
+            let (rate, shape) = (spec.rate_per_second, &spec.options.shape);
+            let schedule = Schedule::new(start_ns, rate, shape, index, self.clients.len())
+                .ok_or_else(|| LoadError::Rate { lane: spec.name.clone(), rate })?;
+            lanes.push(Lane { client: Rc::clone(client), schedule, next: 0, end_ns: client.end_ns(start_ns) });
+        }
+        Ok(lanes)
     }
 
     async fn pace(&self, lanes: &mut [Lane], mut stop: oneshot::Receiver<()>) -> Result<(), LoadError> {
@@ -116,15 +129,26 @@ impl Pacer {
             self.close_intervals(now_ns)?;
             let interval_end_ns = (now_ns / INTERVAL_NS + 1) * INTERVAL_NS;
             let next_due_ns = lanes.iter().map(Lane::next_due_ns).min().unwrap_or(u64::MAX);
-            let next_ns = interval_end_ns.min(next_due_ns).min(self.next_deadline_ns());
+            let next_ns = interval_end_ns.min(next_due_ns).min(self.next_deadline_ns()).min(self.next_look_ns(now_ns));
+            self.wake_ns.set(next_ns);
             tokio::select! {
                 biased;
                 _ = &mut stop => return Ok(()),
                 woken = self.timer.until(next_ns) => woken.map_err(LoadError::Timer)?,
             }
-            if self.now_ns() > next_ns + LATE_NS {
-                yield_now().await;
-            }
+            self.hear(next_ns).await;
+        }
+    }
+
+    /// After a wake that should have come at `wanted_ns`: what the network has to say comes before what is due.
+    async fn hear(&self, wanted_ns: u64) {
+        let late_ns = self.now_ns().saturating_sub(wanted_ns);
+        if late_ns > STALL_NS {
+            let stalled = |client: &Rc<Client>| client.ledger().borrow_mut().stalled(late_ns / 1_000);
+            self.clients.iter().for_each(stalled);
+        }
+        if late_ns > LATE_NS {
+            yield_now().await;
         }
     }
 
@@ -165,10 +189,13 @@ impl Pacer {
                 return Err(LoadError::Stuck { open: open() });
             }
             self.pass_deadlines(now_ns);
+            let next_ns = give_up_ns.min(self.next_deadline_ns());
+            self.wake_ns.set(next_ns);
             tokio::select! {
                 () = self.ended.notified() => {}
-                woken = self.timer.until(give_up_ns.min(self.next_deadline_ns())) => woken.map_err(LoadError::Timer)?,
+                woken = self.timer.until(next_ns) => woken.map_err(LoadError::Timer)?,
             }
+            self.hear(next_ns).await;
         }
         Ok(())
     }
@@ -179,6 +206,12 @@ impl Pacer {
 
     fn next_deadline_ns(&self) -> u64 {
         self.clients.iter().filter_map(|client| client.next_deadline_ns()).min().unwrap_or(u64::MAX)
+    }
+
+    /// Lanes without a rate set deadlines while this loop sleeps, none of them earlier than this.
+    fn next_look_ns(&self, now_ns: u64) -> u64 {
+        let busy = self.clients.iter().filter(|client| client.has_no_rate());
+        busy.map(|client| now_ns + nanos(client.timeout())).min().unwrap_or(u64::MAX)
     }
 
     fn finish(&self, end_ns: u64) -> Result<(), LoadError> {
@@ -203,5 +236,5 @@ fn nanos(duration: Duration) -> u64 {
 fn totals(client: &Client) -> LaneTotals {
     let ledger = client.ledger().borrow();
     let (by_outcome, connections_opened) = ledger.totals();
-    LaneTotals { lane: client.name().to_owned(), by_outcome: by_outcome.clone(), connections_opened }
+    LaneTotals { lane: client.name().to_owned(), by_outcome, connections_opened, send_lag: ledger.send_lag() }
 }

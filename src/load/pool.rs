@@ -19,11 +19,15 @@ impl Pool {
     }
 
     /// Takes the connection that has been idle longest. One that has been closed meanwhile is dropped: it carried no
-    /// request, so nothing was lost with it.
-    pub(super) fn take(&mut self) -> Option<Connection> {
-        while let Some(connection) = self.idle.pop_front() {
-            if connection.is_open() {
+    /// request, so nothing was lost with it. One that may not go on is closed.
+    pub(super) fn take(&mut self, may_go_on: impl Fn(&Connection) -> bool) -> Option<Connection> {
+        while let Some(mut connection) = self.idle.pop_front() {
+            let open = connection.is_open();
+            if open && may_go_on(&connection) {
                 return Some(connection);
+            }
+            if open {
+                connection.end_well();
             }
             self.live = self.live.saturating_sub(1);
         }

@@ -1,11 +1,15 @@
-//! A TCP stream that counts, so that "no byte of an answer" and "nothing was written" are facts and not guesses.
+//! The bytes of one connection, plain or under TLS, counted as they go, so that "no byte of an answer" and "nothing
+//! was written" are facts and not guesses.
+//!
+//! What is read goes through one buffer for the whole thread: it is looked at before anybody else reads, so a
+//! connection that waits needs none.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
+    future::poll_fn,
     io,
     pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{
@@ -13,100 +17,108 @@ use tokio::{
     net::TcpStream,
     time::Instant,
 };
+use tokio_rustls::client::TlsStream;
 
-/// What has gone over one connection.
-#[derive(Debug, Default)]
+/// Bytes that are taken from a connection at once.
+const READ_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static INBOX: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// A way for bytes.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// As they are.
+    Plain(TcpStream),
+    /// Under TLS; what is counted is what it carries.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection's bytes, and what is known of those of its present request.
+#[derive(Debug)]
 pub(super) struct Wire {
-    bytes_in: Cell<u64>,
-    bytes_out: Cell<u64>,
-    first_write: Cell<Option<Instant>>,
+    stream: Stream,
+    bytes_in: u64,
+    bytes_out: u64,
+    first_write: Option<Instant>,
 }
 
 impl Wire {
+    /// Counts what goes over `stream`.
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, bytes_in: 0, bytes_out: 0, first_write: None }
+    }
+
     /// Begins a request: from here on its bytes are counted, and its first write is noted.
-    pub(super) fn begin_request(&self) {
-        self.bytes_in.set(0);
-        self.bytes_out.set(0);
-        self.first_write.set(None);
+    pub(super) fn begin_request(&mut self) {
+        (self.bytes_in, self.bytes_out, self.first_write) = (0, 0, None);
     }
 
     /// Bytes read since the request began.
     pub(super) fn bytes_in(&self) -> u64 {
-        self.bytes_in.get()
+        self.bytes_in
     }
 
     /// Bytes that the kernel took since the request began.
     pub(super) fn bytes_out(&self) -> u64 {
-        self.bytes_out.get()
+        self.bytes_out
     }
 
     /// When the request's first byte was about to be written.
     pub(super) fn first_write(&self) -> Option<Instant> {
-        self.first_write.get()
+        self.first_write
     }
 
-    fn about_to_write(&self) {
-        if self.first_write.get().is_none() {
-            self.first_write.set(Some(Instant::now()));
+    /// Writes all of it.
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.first_write.get_or_insert_with(Instant::now);
+        while !bytes.is_empty() {
+            let written = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.bytes_out += written as u64;
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        if let Stream::Tls(stream) = &mut self.stream {
+            poll_fn(|cx| Pin::new(&mut *stream).poll_flush(cx)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes and hands them to `take`; none at the end of the connection.
+    pub(super) async fn read<R>(&mut self, mut take: impl FnMut(&[u8]) -> R) -> io::Result<R> {
+        poll_fn(|cx| {
+            INBOX.with_borrow_mut(|inbox| {
+                let mut inbox = ReadBuf::new(inbox);
+                ready!(self.poll_read(cx, &mut inbox))?;
+                self.bytes_in += inbox.filled().len() as u64;
+                Poll::Ready(Ok(take(inbox.filled())))
+            })
+        })
+        .await
+    }
+
+    /// Whether it has neither been closed nor said anything while nobody asked, as far as is known here. It looks only
+    /// at what the event loop has heard, so it costs no system call.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut one = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        self.poll_read(&mut cx, &mut ReadBuf::new(&mut one)).is_pending()
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, into),
         }
     }
 
-    fn wrote(&self, bytes: usize) {
-        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
-    }
-}
-
-/// A stream that tells its [`Wire`] what goes over it.
-pub(super) struct CountedStream {
-    stream: TcpStream,
-    wire: Rc<Wire>,
-}
-
-impl CountedStream {
-    /// Counts what goes over `stream` in `wire`.
-    pub(super) fn new(stream: TcpStream, wire: Rc<Wire>) -> Self {
-        Self { stream, wire }
-    }
-}
-
-impl AsyncRead for CountedStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let read = buf.filled().len() - before;
-        self.wire.bytes_in.set(self.wire.bytes_in.get() + read as u64);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for CountedStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.wire.about_to_write();
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.wire.wrote(written);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.wire.about_to_write();
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        self.wire.wrote(written);
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        }
     }
 }

@@ -395,6 +395,8 @@ pub enum Outcome {
     Unreachable,
     /// No answer to the connection attempt in time: silence, as from an address that is gone.
     ConnectTimeout,
+    /// Connected, and no agreement on TLS: an alert, a certificate that is not believed, or the end of the connection.
+    TlsFailed,
     /// A new connection was reset or closed before the first byte of an answer.
     ResetBeforeByte,
     /// The answer broke off in its middle.
@@ -417,6 +419,24 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in order.
+    pub const ALL: [Self; 14] = [
+        Self::Ok,
+        Self::Refused,
+        Self::Unreachable,
+        Self::ConnectTimeout,
+        Self::TlsFailed,
+        Self::ResetBeforeByte,
+        Self::CutMidAnswer,
+        Self::ReusedConnectionClosed,
+        Self::RequestTimeout,
+        Self::ServerError,
+        Self::OtherStatus,
+        Self::WrongBody,
+        Self::Malformed,
+        Self::NotSent,
+    ];
+
     /// Sent, and lost by the service.
     #[must_use]
     pub const fn is_lost(self) -> bool {
@@ -431,6 +451,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::ConnectTimeout => "connect_timeout",
+            Self::TlsFailed => "tls_failed",
             Self::ResetBeforeByte => "reset_before_byte",
             Self::CutMidAnswer => "cut_mid_answer",
             Self::ReusedConnectionClosed => "reused_connection_closed",
@@ -473,6 +494,23 @@ pub struct LaneInterval {
     pub closed_politely: u64,
     /// The largest lag of a send behind its intended moment.
     pub send_lag_max_us: i64,
+    /// How long the load generator itself stood still while requests of this interval were open.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stalled_us: i64,
+}
+
+impl LaneInterval {
+    /// How late the load generator may have been with any of these requests, whether in sending it or in seeing its
+    /// answer: what they show may be its own doing.
+    #[must_use]
+    pub fn own_delay_us(&self) -> i64 {
+        self.send_lag_max_us.max(self.stalled_us)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// One lost request, with all that the client knows of it.

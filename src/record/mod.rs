@@ -4,12 +4,14 @@
 //! * [`clock`]: the one clock, and the way onto the timeline.
 //! * [`error`]: what can go wrong with a record on disk.
 //! * [`samples`]: a histogram as it is kept in memory, and its form in `load.hlog`.
+//! * [`percentiles`]: the table of percentiles that `HdrHistogram`'s tools plot.
 //! * [`writer`]: the run directory, written while the run goes on.
 //! * [`reader`]: the run directory, read back as a [`Record`].
 
 pub mod clock;
 pub mod error;
 pub mod event;
+pub mod percentiles;
 pub mod reader;
 pub mod samples;
 pub mod writer;

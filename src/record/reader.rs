@@ -227,7 +227,7 @@ fn plausible(event: &Event) -> Result<(), String> {
     match &event.what {
         What::Lost(lost) => times(&[lost.intended_us, lost.sent_us, lost.ended_us, lost.connection_age_us]),
         What::Load(counts) => {
-            times(&[counts.start_us, counts.length_us, counts.send_lag_max_us])?;
+            times(&[counts.start_us, counts.length_us, counts.send_lag_max_us, counts.stalled_us])?;
             match counts.by_outcome.values().find(|count| **count > COUNT_MAX) {
                 Some(count) => Err(format!("{count} requests in one interval")),
                 None => Ok(()),

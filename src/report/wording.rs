@@ -169,6 +169,7 @@ pub const fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Refused => "connection refused",
         Outcome::Unreachable => "unreachable",
         Outcome::ConnectTimeout => "connect timeout",
+        Outcome::TlsFailed => "TLS failed",
         Outcome::ResetBeforeByte => "reset before a byte",
         Outcome::CutMidAnswer => "cut in mid-answer",
         Outcome::ReusedConnectionClosed => "reused connection closed",

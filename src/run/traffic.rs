@@ -14,10 +14,14 @@ use crate::{
         Cluster,
         dial::{Dial, Hop, Target},
     },
-    experiment::schema::{Lane, Vantage},
+    experiment::{
+        schema::{Lane, Vantage},
+        traffic::{RateJump, RateShape},
+        units::{Rate, Span},
+    },
     load::{
         self,
-        lane::{Destination, LaneSpec, Route, RoutedLane},
+        lane::{Destination, LaneOptions, LaneSpec, RateStep, Route, RoutedLane, Shape, TlsSpec},
         message::LoadMessage,
     },
     plan::{
@@ -196,5 +200,36 @@ fn resolve(lane: &Lane, facts: &ClusterFacts, namespace: &str) -> Result<LaneSpe
         timeout_us: lane.timeout.micros(),
         status: lane.status,
         body_contains: lane.body_contains.clone(),
+        options: options(lane, namespace),
     })
+}
+
+fn options(lane: &Lane, namespace: &str) -> LaneOptions {
+    let tls = lane.tls.as_ref().map(|tls| TlsSpec {
+        server_name: tls.server_name.clone().unwrap_or_else(|| format!("{}.{namespace}", lane.service)),
+        verify: tls.verify,
+    });
+    LaneOptions {
+        shape: lane.shape.as_ref().map_or(Shape::Constant, shape),
+        for_us: None,
+        tls,
+        requests_per_connection: lane.requests_per_connection,
+        connection_age_us: lane.connection_age.map(Span::micros),
+        body_length: lane.body_length,
+        body_sha256: lane.body_sha256.clone(),
+    }
+}
+
+fn shape(shape: &RateShape) -> Shape {
+    let from = |from: Option<Rate>| from.map_or(0.0, Rate::per_second);
+    match shape {
+        RateShape::Ramp(ramp) => Shape::Ramp { from_per_second: from(ramp.from), over_us: ramp.over.micros() },
+        RateShape::SawTooth(teeth) => {
+            Shape::SawTooth { from_per_second: from(teeth.from), every_us: teeth.every.micros() }
+        }
+        RateShape::Steps(jumps) => {
+            let step = |jump: &RateJump| RateStep { at_us: jump.at.micros(), per_second: jump.rate.per_second() };
+            Shape::Steps(jumps.iter().map(step).collect())
+        }
+    }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{Validator, listed, spec};
 use crate::experiment::{
     manifests::ServiceFact,
-    schema::{Lane, Vantage},
+    schema::{Connections, Lane, Vantage},
+    traffic::RateShape,
     tree::{Node, Path},
     units::Span,
 };
@@ -24,6 +25,8 @@ impl Validator<'_> {
                 first_seen.insert(lane.name.clone(), name);
             }
             self.request(&path, &lane);
+            self.shape(&path, &lane);
+            self.limits(&path, &lane);
             self.target(&path, &lane);
         }
     }
@@ -50,6 +53,42 @@ impl Validator<'_> {
         if lane.body_contains.as_deref() == Some("") {
             let instead = "write a text, or leave the key out";
             self.problem(&path.key("bodyContains"), "every body contains the empty text", instead);
+        }
+    }
+
+    /// A rate that changes takes time, and its jumps are in order.
+    fn shape(&mut self, path: &Path, lane: &Lane) {
+        let shape = path.key("shape");
+        match &lane.shape {
+            None => {}
+            Some(RateShape::Ramp(_)) => self.above_zero(&shape.key("ramp"), "over"),
+            Some(RateShape::SawTooth(_)) => self.above_zero(&shape.key("sawTooth"), "every"),
+            Some(RateShape::Steps(jumps)) => {
+                let mut before = Span::default();
+                for (place, jump) in jumps.iter().enumerate() {
+                    if jump.at <= before {
+                        let what = format!("the rate jumps at {}, which is not later than {before}", jump.at);
+                        let at = shape.key("steps").index(place).key("at");
+                        self.problem(&at, what, "write the jumps in order, the first of them after 0s");
+                    }
+                    before = before.max(jump.at);
+                }
+            }
+        }
+    }
+
+    /// What bounds a connection needs one that is kept.
+    fn limits(&mut self, path: &Path, lane: &Lane) {
+        self.above_zero(path, "connectionAge");
+        if lane.connections != Connections::New {
+            return;
+        }
+        for key in ["requestsPerConnection", "connectionAge"] {
+            if self.root.at(&path.key(key)).is_some() {
+                let what =
+                    format!("`{key}` bounds a connection that is reused, and this lane opens one for each request");
+                self.problem(&path.key(key), what, "leave it out, or write `connections: {reused: 4}`");
+            }
         }
     }
 

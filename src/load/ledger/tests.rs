@@ -15,6 +15,7 @@ fn ok(intended_ns: u64, response_us: u64) -> Entry {
         times_us: Some((response_us, response_us / 2)),
         send_lag_us: 7,
         says_close: false,
+        stalled_us: 0,
     }
 }
 
@@ -95,7 +96,21 @@ fn connections_count_where_they_are_opened_and_those_before_the_start_in_the_fir
     let closed = close_all(&mut ledger, 300 * MS);
     let counts: Vec<_> = closed.iter().map(|i| (i.counts.connections_opened, i.counts.closed_politely)).collect();
     assert_eq!(counts, [(1, 0), (1, 1)]);
-    assert_eq!(ledger.totals(), (&BTreeMap::from([(Outcome::Ok, 1)]), 2));
+    assert_eq!(ledger.totals(), (BTreeMap::from([(Outcome::Ok, 1)]), 2));
+}
+
+#[test]
+fn a_stall_of_ours_marks_the_intervals_whose_requests_were_open_in_it() {
+    let mut ledger = begun_at(0);
+    for due_ns in [10 * MS, 120 * MS, 130 * MS] {
+        ledger.due(due_ns);
+    }
+    ledger.ended(ok(10 * MS, 900));
+    ledger.stalled(400_000);
+    ledger.ended(Entry { stalled_us: 900, ..ok(120 * MS, 900) });
+    ledger.ended(ok(130 * MS, 900));
+    let stalls: Vec<_> = close_all(&mut ledger, 600 * MS).iter().map(|i| i.counts.stalled_us).collect();
+    assert_eq!(stalls[..2], [0, 400_000], "the first had ended");
 }
 
 #[test]

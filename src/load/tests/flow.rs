@@ -1,9 +1,8 @@
 //! The flow of a lane over time: connections kept, replaced and left, and a stall seen as its clients would see it.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use hdrhistogram::Histogram;
-use hyper::{Uri, header::HeaderValue};
 use tokio::{
     sync::{Notify, mpsc::unbounded_channel},
     task::LocalSet,
@@ -11,14 +10,22 @@ use tokio::{
 };
 
 use super::{
-    AMPLE_US, Heard, PATIENCE, assert_consistent, finish, lane, run,
+    AMPLE_US, Heard, PATIENCE, assert_consistent, due, finish, lane, run, run_until,
     server::{Act, GOOD, Server, closed_port},
     take,
 };
 use crate::{
     experiment::schema::Connections,
     load::{
-        LoadError, LoadTotals, client::Client, exchange::Template, lane::LaneSpec, source::Sources, start, voice::Voice,
+        LoadError, LoadTotals,
+        body::Check,
+        client::Client,
+        connection::Way,
+        exchange::Template,
+        lane::{LaneOptions, LaneSpec, Route, Shape},
+        source::Sources,
+        start,
+        voice::Voice,
     },
     record::event::{LaneInterval, Outcome},
 };
@@ -163,6 +170,51 @@ async fn lanes_that_cannot_run_are_refused_with_their_name() {
     }
 }
 
+/// Each connection sends its next request when it has the answer to the last one, so their number is that of the
+/// requests open at once, and the service decides how many there are.
+#[tokio::test]
+async fn a_lane_without_a_rate_keeps_its_connections_busy() {
+    let server = Server::start(&[Act::Say(GOOD)]).await;
+    let options = LaneOptions { shape: Shape::Max, ..LaneOptions::default() };
+    let spec = LaneSpec { options, rate_per_second: 1.0, ..lane("main", server.address, Connections::Reused(3)) };
+    let heard = run(vec![spec], 500).await;
+    assert_consistent(&heard);
+    assert_eq!(heard.count(Outcome::Ok), heard.sent(), "{:?}", heard.lost.first());
+    assert_eq!(heard.totals.lanes[0].connections_opened, 3);
+}
+
+/// What falls due in a given time is exactly what the rate says, however late the generator is told to stop.
+#[tokio::test]
+async fn a_lane_with_a_length_lets_exactly_that_much_fall_due() {
+    let server = Server::start(&[Act::Say(GOOD)]).await;
+    for shape in [Shape::Constant, Shape::SawTooth { from_per_second: 0.0, every_us: 100_000 }] {
+        let wanted = if shape == Shape::Constant { 60 } else { 30 };
+        let options = LaneOptions { for_us: Some(300_000), shape, ..LaneOptions::default() };
+        let spec = LaneSpec { options, rate_per_second: 200.0, ..lane("main", server.address, Connections::New) };
+        let heard = run_until(vec![spec], |heard| heard.intervals.len() >= 5).await;
+        assert_consistent(&heard);
+        assert_eq!(heard.intervals.iter().map(due).sum::<u64>(), wanted);
+    }
+}
+
+/// A connection that reaches its limit is closed between two requests, so nothing is lost with it.
+#[tokio::test]
+async fn connections_are_replaced_when_they_have_carried_their_share() {
+    let server = Server::start(&[Act::Say(GOOD)]).await;
+    let of = |options: LaneOptions| LaneSpec { options, ..lane("main", server.address, Connections::Reused(1)) };
+    let counted = LaneOptions { requests_per_connection: Some(4), ..LaneOptions::default() };
+    let heard = run(vec![of(counted)], 40).await;
+    assert_consistent(&heard);
+    assert_eq!(heard.count(Outcome::Ok), heard.sent(), "{:?}", heard.lost.first());
+    let opened = heard.totals.lanes[0].connections_opened;
+    assert!(opened >= heard.sent() / 4, "{opened} connections for {} requests", heard.sent());
+    let aged = LaneOptions { connection_age_us: Some(100_000), ..LaneOptions::default() };
+    let heard = run(vec![of(aged)], 60).await;
+    assert_eq!(heard.count(Outcome::Ok), heard.sent(), "{:?}", heard.lost.first());
+    let opened = heard.totals.lanes[0].connections_opened;
+    assert!((4..heard.sent()).contains(&opened), "{opened} connections for {} requests", heard.sent());
+}
+
 #[tokio::test]
 async fn a_load_is_begun_only_once() {
     let mut running = start(Vec::<LaneSpec>::new(), unbounded_channel().0).expect("no lanes");
@@ -193,8 +245,10 @@ async fn resting_after_one_request(spec: LaneSpec) -> usize {
     let (ended, sources, origin) = (Rc::new(Notify::new()), Sources::new(), Instant::now());
     let (messages, _inbox) = unbounded_channel();
     let voice = Rc::new(Voice::new(messages));
-    let template = Template::new(Uri::from_static("/cart?id=7"), HeaderValue::from_static("shop"), 200, None);
-    let client = Rc::new(Client::new(spec.into(), template, origin, Rc::clone(&ended), voice, Rc::clone(&sources)));
+    let template = Template::new("/cart?id=7", "shop", 200, Check::default());
+    let way = Way { route: Route::fixed(spec.address), sources: Rc::clone(&sources), tls: None };
+    let wake_ns = Rc::new(Cell::new(u64::MAX));
+    let client = Rc::new(Client::new(spec, way, template, origin, Rc::clone(&ended), voice, wake_ns));
     let one_request = async {
         client.begin(0);
         client.send(0);

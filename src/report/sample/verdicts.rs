@@ -17,6 +17,7 @@ fn requests(sent: u64, by_kind: &[(Outcome, u64)], by_cause: &[(&str, u64)]) -> 
         sent,
         ok: sent - lost,
         lost,
+        lost_after_retry: lost,
         unsent: 0,
         by_kind: by_kind.iter().copied().collect(),
         by_cause: by_cause.iter().map(|(cause, n)| ((*cause).to_owned(), *n)).collect(),

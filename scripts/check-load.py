@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""What the load generator measures, held against what was really done to it: prints the figures, exits 1 on a miss.
+
+    scripts/check-load.py EVENKEEL [faults pacing stall self window short quiet]
+
+Servers are this script's own, on loopback; pacing, stall, short and quiet ask nginx, which must be installed.
+"""
+import asyncio, json, os, random, signal, socket, struct, subprocess, sys, tempfile, time
+
+EVENKEEL, FAILED = sys.argv[1], []
+
+
+def check(name, ok, figures):
+    print(f"{'ok  ' if ok else 'MISS'} {name}: {figures}", flush=True)
+    FAILED.extend([] if ok else [name])
+
+
+def command(url, *flags):
+    return [EVENKEEL, "load", url, "--json", "-", *flags]
+
+
+def load(url, *flags):
+    done = subprocess.run(command(url, *flags), capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+class Nginx:
+    def __init__(self, extra=""):
+        self.dir, self.port = tempfile.mkdtemp(), 18129
+        with open(f"{self.dir}/c", "w") as conf:
+            conf.write(f"worker_processes 1; pid {self.dir}/pid; error_log {self.dir}/error.log;"
+                       "events { worker_connections 20000; } http { access_log off; keepalive_requests 1000000000;"
+                       f"{extra} server {{ listen 127.0.0.1:{self.port} backlog=4096;"
+                       f" location / {{ return 200 \"{'x' * 128}\"; }} }} }}")
+
+    def __enter__(self):
+        subprocess.run(["nginx", "-c", f"{self.dir}/c"], check=True)
+        self.url = f"http://127.0.0.1:{self.port}/"
+        time.sleep(0.2)
+        workers = subprocess.run(["pgrep", "-P", open(f"{self.dir}/pid").read().strip()], capture_output=True, text=True)
+        self.worker = int(workers.stdout.split()[0])
+        return self
+
+    def __exit__(self, *_):
+        os.kill(int(open(f"{self.dir}/pid").read()), signal.SIGTERM)
+        time.sleep(0.3)
+
+
+# What the fault server does with a request for each path, the flags that go with it, its kind and its mark.
+GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+CUT = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"
+CHUNK = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+NEW, PLAIN = ["--new-connections"], ["-c", "100"]
+FAULTS = {
+    "reset-before-byte": (b"", "reset", NEW, "reset_before_byte", "idempotent"),
+    "closed-before-byte": (b"", "close", NEW, "reset_before_byte", "idempotent"),
+    "head-cut": (b"HTTP/1.1 200 OK\r\ncont", "close", NEW, "cut_mid_answer", "no"),
+    "head-reset": (b"HTTP/1.1 200 OK\r\ncont", "reset", NEW, "cut_mid_answer", "no"),
+    "body-cut": (CUT, "close", NEW, "cut_mid_answer", "no"),
+    "body-reset": (CUT, "reset", NEW, "cut_mid_answer", "no"),
+    "chunk-cut": (CHUNK + b"9\r\nok", "close", NEW, "cut_mid_answer", "no"),
+    "bad-chunk": (CHUNK + b"zz\r\nok\r\n", "keep", NEW, "malformed", "no"),
+    "not-http": (b"220 mail ESMTP\r\n\r\n", "keep", NEW, "malformed", "no"),
+    "stalls": (b"", "keep", [*NEW, "--timeout", "700ms"], "request_timeout", "no"),
+    "body-stalls": (CUT, "keep", [*NEW, "--timeout", "700ms"], "request_timeout", "no"),
+    "500": (b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", "keep", NEW, "server_error", "no"),
+    "404": (b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n", "keep", NEW, "other_status", "no"),
+    "short-body": (GOOD, "keep", [*NEW, "--body-length", "3"], "wrong_body", "no"),
+    "other-body": (GOOD, "keep", [*NEW, "--body-contains", "no"], "wrong_body", "no"),
+    "no-echo": (GOOD, "keep", [*NEW], "wrong_body", "no"),
+    # The first request of each connection is answered, and the second meets its end.
+    "keep-alive-race": (b"", "race", ["-c", "1"], "reused_connection_closed", "idempotent"),
+    "keep-alive-reset": (b"", "race-reset", ["-c", "1"], "reused_connection_closed", "idempotent"),
+}
+ASKED = {}
+
+
+async def serve(reader, writer):
+    nth = 0
+    try:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            fault = head.split(b" ")[1].decode().lstrip("/").split("?")[0]
+            ASKED[fault] = ASKED.get(fault, 0) + 1
+            say, then = FAULTS[fault][:2] if fault in FAULTS else (GOOD, "keep")
+            nth += 1
+            if then.startswith("race"):
+                say, then = (GOOD, "keep") if nth == 1 else (b"", "reset" if then == "race-reset" else "close")
+            writer.write(say)
+            await writer.drain()
+            if then == "reset":
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if then != "keep":
+                break
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    writer.close()
+
+
+async def run(*args):
+    child = await asyncio.create_subprocess_exec(*args, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    out, _ = await child.communicate()
+    return json.loads(out)
+
+
+async def faults():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=4096)
+    port = server.sockets[0].getsockname()[1]
+    with socket.socket() as closed, socket.socket() as hole:
+        closed.bind(("127.0.0.1", 0))
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        await asyncio.sleep(0.3)
+        rows = [(name, f"http://127.0.0.1:{port}/{name}" + ("?{id}" if name == "no-echo" else ""), *row[2:])
+                for name, row in FAULTS.items()]
+        address = "http://127.0.0.1:%d/"
+        rows += [("refused", address % closed.getsockname()[1], NEW, "refused", "yes"),
+                 ("silence", address % hole.getsockname()[1], [*NEW, "--connect-timeout", "500ms"], "connect_timeout", "yes"),
+                 ("unreachable", "http://255.255.255.255:80/", NEW, "unreachable", "yes"),
+                 ("no-tls", f"https://127.0.0.1:{port}/x", [*NEW, "--insecure"], "tls_failed", "yes")]
+        for name, url, flags, kind, mark in rows:
+            race = name.startswith("keep-alive")
+            rate, length = ("1000/s", "100ms") if not race else ("1000/s", "250ms")
+            before = ASKED.get(name, 0)
+            told = await run(*command(url, "-r", rate, "-d", length, *flags))
+            requests, asked = told["requests"], ASKED.get(name, 0) - before
+            n = requests["by_kind"].get(kind, 0)
+            right = set(requests["by_kind"]) == {kind} and told["retry_safe"][mark] == requests["lost"] == n
+            once = asked in (0, requests["sent"]) and requests["sent"] + requests["unsent"] == (250 if race else 100)
+            right = right and (n >= 100 if race else n == 100)
+            check(f"fault {name}", right and once,
+                  f"{n} {kind}, can be sent again: {mark}, of {requests['sent']}; the server had {asked}; {requests['by_kind']}")
+
+
+def pacing():
+    with Nginx() as nginx:
+        told = load(nginx.url, "-r", "10000/s", "-d", "10s", "-c", "32")
+        lag, sent = told["send_lag_ms"], told["requests"]["sent"]
+        within = abs(sent / 100_000 - 1) <= 0.001
+        check("pacing at 10,000/s", within and lag["p50"] <= 0.05 and lag["p999"] <= 0.5,
+              f"{sent} of 100,000 in 10 s, send lag p50 {lag['p50']} ms, p99 {lag['p99']} ms, p99.9 {lag['p999']} ms")
+
+
+def stall():
+    with Nginx() as nginx:
+        table = f"{nginx.dir}/hgrm"
+        child = subprocess.Popen(command(nginx.url, "-r", "1000/s", "-d", "30s", "--timeout", "5s", "--hgrm", table),
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        time.sleep(10)
+        os.kill(nginx.worker, signal.SIGSTOP)
+        time.sleep(2)
+        os.kill(nginx.worker, signal.SIGCONT)
+        told = json.loads(child.communicate()[0])
+        found, lost = told["latency_ms"], told["requests"]["lost"]
+        rows = [line.split() for line in open(table) if line.split()[1:2] == ["0.950000000000"]]
+        found["p95"] = float(rows[0][0])
+        wanted = {"p95": 500, "p99": 1700, "p999": 1970}
+        off = {at: abs(found[at] / value - 1) for at, value in wanted.items()}
+        check("server stopped for 2 s of 30 s", lost == 0 and all(one <= 0.01 for one in off.values()),
+              f"p95 {found['p95']}, p99 {found['p99']}, p99.9 {found['p999']} ms, wanted {wanted}, {lost} lost")
+
+
+def self_stall():
+    with Nginx() as nginx:
+        child = subprocess.Popen(command(nginx.url, "-r", "1000/s", "-d", "10s", "--timeout", "500ms", "-c", "64"),
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        time.sleep(4)
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        child.send_signal(signal.SIGCONT)
+        told = json.loads(child.communicate()[0])
+        check("generator stopped for 1 s", told["verdict"] == "inconclusive" and told["requests"]["lost"] == 0,
+              f"{told['verdict']}, {told['requests']['lost']} lost, {told['requests']['unsent']} unsent; {told['reasons']}")
+
+
+def short():
+    with Nginx() as nginx:
+        told = load(nginx.url, "-r", "5000/s", "-d", "60s", "--new-connections")
+        requests = told["requests"]
+        check("5,000 connections a second for 60 s", told["verdict"] == "held" or requests["unsent"] > 0,
+              f"{told['verdict']}: {requests['sent']} sent, {requests['lost']} lost, {requests['unsent']} unsent {told['reasons']}")
+
+
+def quiet():
+    with Nginx() as nginx:
+        told = load(nginx.url, "-r", "20000/s", "-d", "50s", "-c", "64")
+        requests = told["requests"]
+        check("a million requests", requests["lost"] == 0 and requests["sent"] == 1_000_000,
+              f"{told['verdict']}: {requests['sent']} sent, {requests['lost']} lost, {requests['unsent']} unsent {told['reasons']}")
+
+
+PARTS = {"faults": lambda: asyncio.run(faults()), "pacing": pacing, "stall": stall, "self": self_stall,
+         "short": short, "quiet": quiet}
+for part in sys.argv[2:] or PARTS:
+    PARTS[part]()
+print(f"load average {os.getloadavg()}")
+sys.exit(bool(FAILED))

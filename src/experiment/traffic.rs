@@ -1,0 +1,69 @@
+//! What a lane may have beside its rate and its connections: a rate that changes, connections that are given up, TLS,
+//! and bodies that are held against what they must be.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Rate, Span};
+
+/// How the rate of a lane goes over time: exactly one of `ramp`, `sawTooth` and `steps`. Its `rate` is where it ends, or
+/// in `steps` where it begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RateShape {
+    /// It changes evenly up to `rate`, and then stays.
+    Ramp(Ramp),
+    /// It changes evenly up to `rate`, again and again.
+    SawTooth(SawTooth),
+    /// It jumps.
+    Steps(#[schemars(length(min = 1))] Vec<RateJump>),
+}
+
+/// An even change of the rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ramp {
+    /// Where it begins; at nothing where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Rate>,
+    /// How long it takes.
+    pub over: Span,
+}
+
+/// An even change of the rate, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SawTooth {
+    /// Where each tooth begins; at nothing where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Rate>,
+    /// How long a tooth takes.
+    pub every: Span,
+}
+
+/// A jump of the rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RateJump {
+    /// When, since the lane began; each later than the one before.
+    pub at: Span,
+    /// The rate from there on.
+    pub rate: Rate,
+}
+
+/// TLS on the connections of a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LaneTls {
+    /// The name that the server's certificate must be for, which is also sent to it (SNI); `SERVICE.NAMESPACE` where
+    /// left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Whether the certificate is checked, against the authorities of the machine that the lane runs on.
+    #[serde(default = "yes")]
+    pub verify: bool,
+}
+
+fn yes() -> bool {
+    true
+}
