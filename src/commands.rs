@@ -1,5 +1,7 @@
 //! What each command does, as calls to the stages; each ends in an exit code.
 
+mod compare;
+
 use std::{
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -67,6 +69,7 @@ async fn perform(command: Command) -> ExitCode {
         Command::Plan(args) => plan(args).await,
         Command::Judge(args) => judge(&args),
         Command::Report(args) => report(&args),
+        Command::Compare(args) => compare::perform(&args),
         Command::Kind(command) => kind(command).await,
         Command::Sandbox(SandboxCommand::Up(args)) => sandbox_up(args).await,
         Command::Image(args) => write_image(&args),
