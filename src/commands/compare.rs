@@ -128,3 +128,44 @@ fn kept(path: &Path) -> Result<Verdict, String> {
     let text = std::fs::read_to_string(path).map_err(|error| told(&error))?;
     serde_json::from_str(&text).map_err(|error| told(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{judge::tests::builder::Scene, record::event::Outcome};
+
+    fn args(before: PathBuf, after: PathBuf) -> CompareArgs {
+        CompareArgs { before, after, tolerance: "20%".parse().unwrap(), json: false }
+    }
+
+    /// A baseline as it is kept in git: a run of so many losses.
+    fn baseline(folder: &Path, name: &str, losses: u32) -> PathBuf {
+        let mut scene = Scene::three_pods();
+        scene.lose_many(Outcome::Refused, 10.0, losses);
+        let path = folder.join(name);
+        std::fs::write(&path, serde_json::to_string(&judge::judge(&scene.record())).unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn worse_is_an_exit_code_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = baseline(folder.path(), "good.json", 0);
+        let bad = baseline(folder.path(), "bad.json", 40);
+        assert_eq!(perform(&args(good.clone(), good.clone())), ExitCode::Held);
+        assert_eq!(perform(&args(bad.clone(), good.clone())), ExitCode::Held);
+        assert_eq!(perform(&args(good.clone(), bad)), ExitCode::Broken);
+        assert_eq!(perform(&args(good.clone(), folder.path().to_owned())), ExitCode::Usage, "a folder without a run");
+        assert_eq!(perform(&args(good, folder.path().join("none.json"))), ExitCode::Usage);
+    }
+
+    #[test]
+    fn what_is_no_verdict_is_refused_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad.json");
+        for text in ["", "{}", "[1]"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(side(&path).unwrap_err().contains("bad.json"));
+        }
+    }
+}

@@ -469,7 +469,7 @@ pub enum Expectation {
     Finding(ExpectFinding),
 }
 
-/// A bound on lost requests: at least one of `atMost`, `share` and `bound95`.
+/// A bound on lost requests: exactly one of `atMost`, `share` and `bound95`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExpectLost {

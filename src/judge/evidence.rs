@@ -43,6 +43,16 @@ pub(super) fn span(losses: &[&Loss<'_>]) -> Option<String> {
     Some(format!("the first was due at {first}, the last ended at {}", seconds(last)))
 }
 
+/// How many of the losses without a cause may be our own doing, which is why none was looked for.
+pub(super) fn own_doing(cause: Cause, losses: &[&Loss<'_>]) -> Option<String> {
+    let ours = losses.iter().filter(|loss| loss.tainted).count();
+    (cause == Cause::Unexplained && ours > 0).then(|| {
+        format!(
+            "{ours} of them fell into times at which evenkeel itself was held up or in doubt, so no cause was looked for"
+        )
+    })
+}
+
 /// The times at which the Services of these losses had no ready endpoint, with the pods that had been theirs.
 pub(super) fn gaps(facts: &Facts<'_>, losses: &[&Loss<'_>]) -> Vec<String> {
     let services: BTreeMap<&str, &str> =

@@ -7,7 +7,7 @@ use super::{
     budget,
     cause::Cause,
     doubt::lost_before,
-    evidence::{NAMED_MAX, by_pod, counts, gaps, particulars, span, told},
+    evidence::{NAMED_MAX, by_pod, counts, gaps, own_doing, particulars, span, told},
     facts::{Facts, seconds},
     remedy::{one_at_a_time, remedy},
     slow::slow_requests,
@@ -51,6 +51,7 @@ fn of_cause(facts: &Facts<'_>, cause: Cause, lost: u64) -> Finding {
     let pods = by_pod(facts, &losses);
     let mut evidence = vec![counts(&losses, lost)];
     evidence.extend(span(&losses));
+    evidence.extend(own_doing(cause, &losses));
     evidence.extend(gaps(facts, &losses));
     evidence.extend(pods.iter().take(NAMED_MAX).map(|(life, losses)| told(facts, life, losses)));
     if pods.len() > NAMED_MAX {

@@ -9,3 +9,4 @@ mod expectations;
 mod random;
 mod remedies;
 mod scenes;
+mod slow;
