@@ -81,8 +81,12 @@ fn close(lane: &str, service: Option<&Service<'_>>, losses: &[&Loss<'_>]) -> Opt
     })
 }
 
-/// How long after its beginning a Service changed its endpoints during an outage, or had done so shortly before.
+/// How long after its beginning a Service changed its endpoints during an outage. 0 where it had done so shortly before,
+/// or had none left: pods that are told to stop go on answering for a Service without any other.
 fn detected(service: &Service<'_>, first: Micros, last: Micros) -> Option<f64> {
+    if service.gaps.iter().any(|(from, to)| (*from..*to).contains(&first)) {
+        return Some(0.0);
+    }
     let during = first.saturating_sub(PROPAGATION_US)..=last;
     let offs = service.endpoints.values().flat_map(|endpoint| endpoint.ready.iter().map(|(_, to)| *to));
     let off = offs.filter(|to| *to < Micros::MAX && during.contains(to)).min()?;

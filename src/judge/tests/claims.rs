@@ -74,6 +74,28 @@ fn outages_have_a_phase_a_time_to_detect_and_a_time_to_recover() {
 }
 
 #[test]
+fn an_outage_of_a_service_without_endpoints_is_detected_from_its_beginning() {
+    // The endpoints go at 10.1 s, the pods answer until 15.2 s.
+    let mut scene = Scene::three_pods();
+    for pod in PODS {
+        scene.delete(pod, 10.0, [15.2, 16.5], false);
+    }
+    scene.lose_many(Outcome::Refused, 15.3, 30);
+    let verdict = verdict_of(&scene);
+    assert!(near(verdict.outages[0].detected_after_ms, 0.0), "{:?}", verdict.outages);
+    // Nothing was sent to a pod of a Service that had none.
+    assert!(verdict.pods.iter().all(|claim| claim.last_loss_after_ms.is_none()), "{:?}", verdict.pods);
+}
+
+#[test]
+fn what_the_clean_up_does_to_a_pod_is_no_claim() {
+    let mut scene = Scene::three_pods();
+    scene.delete(PODS[0], 31.0, [36.2, 37.5], false);
+    let claim = claim(&verdict_of(&scene), PODS[0]);
+    assert_eq!((claim.deleted_ms, claim.how, claim.exit_after_ms, claim.exit_code), (None, None, None, None));
+}
+
+#[test]
 fn the_time_without_readiness_is_measured() {
     let verdict = verdict_of(&readiness_lost());
     assert!(near(Some(claim(&verdict, PODS[1]).unready_ms), 10_000.0));
