@@ -8,7 +8,7 @@ use crate::{
     agent::server::AgentOptions,
     cluster::On,
     demo::options::DemoOptions,
-    experiment::units::{Rate, Span, UnitError},
+    experiment::units::{Percent, Rate, Span, UnitError},
     image::AGENT_IMAGE,
 };
 
@@ -52,6 +52,8 @@ pub enum Command {
     Judge(RecordArgs),
     /// Write the report of a kept record again.
     Report(RecordArgs),
+    /// Hold two runs of an experiment, or of a suite, against each other: better, the same or worse.
+    Compare(CompareArgs),
     /// Make and remove kind clusters that experiments run on as they are.
     #[command(subcommand)]
     Kind(KindCommand),
@@ -107,6 +109,9 @@ pub struct RunArgs {
     /// How many experiments run side by side, each in a sandbox of its own. [default: 4, as far as their load leaves room]
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<usize>,
+    /// Run each experiment so many times, and count the answers: a verdict that flips is a finding of its own.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub repeat: u16,
     /// The image of the load agent, for lanes from inside the cluster.
     #[arg(long, value_name = "IMAGE", default_value = AGENT_IMAGE)]
     pub agent_image: String,
@@ -286,6 +291,29 @@ pub struct RecordArgs {
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// Print the verdict as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `evenkeel compare`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each side is the folder of one run, a folder with several (a suite, or --repeat), or a verdict.json that is kept, in git
+for example. Runs of the same experiment are taken together. Losses are compared by an exact test at 1 %, times by their
+medians.
+
+Exit codes: 0 better or the same, 1 worse, 2 nothing to compare, 3 a side is inconclusive.")]
+pub struct CompareArgs {
+    /// The earlier run, or the baseline.
+    #[arg(value_name = "BEFORE")]
+    pub before: PathBuf,
+    /// The later run.
+    #[arg(value_name = "AFTER")]
+    pub after: PathBuf,
+    /// The share by which a time may grow.
+    #[arg(long, value_name = "PERCENT", default_value = "20%")]
+    pub tolerance: Percent,
+    /// Print the comparison as JSON.
     #[arg(long)]
     pub json: bool,
 }

@@ -1,5 +1,6 @@
 //! What each command does, as calls to the stages; each ends in an exit code.
 
+mod compare;
 mod load;
 
 use std::{
@@ -76,6 +77,7 @@ async fn perform(command: Command) -> ExitCode {
         Command::Load(args) => Box::pin(load::load(*args)).await,
         Command::Judge(args) => judge(&args),
         Command::Report(args) => report(&args),
+        Command::Compare(args) => compare::perform(&args),
         Command::Kind(command) => kind(command).await,
         Command::Sandbox(SandboxCommand::Up(args)) => sandbox_up(args).await,
         Command::Image(args) => write_image(&args),

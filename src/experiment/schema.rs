@@ -494,7 +494,7 @@ pub enum Expectation {
     Finding(ExpectFinding),
 }
 
-/// A bound on lost requests: one of `atMost` and `share`.
+/// A bound on lost requests: exactly one of `atMost`, `share` and `bound95`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExpectLost {
@@ -504,6 +504,10 @@ pub struct ExpectLost {
     /// So large a share of those sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<Percent>,
+    /// The loss rate that is not exceeded, at 95 % confidence, by what was measured (Clopper and Pearson, one-sided):
+    /// `0.1%` needs 2,995 requests without a loss. Too few requests are inconclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound95: Option<Percent>,
     /// In this lane; in all of them together where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,

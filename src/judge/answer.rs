@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{
+    claims,
     doubt::{doubts, lost_before},
     expectation::{Measured, measure},
     facts::{Facts, milliseconds},
     finding::{DRAIN_BLOCKED, findings},
+    outage::recoveries,
     tally::{Scope, latency},
     verdict::{Answer, Finding, LaneSummary, PhaseSummary, StepSummary, UndoSummary, Verdict},
 };
@@ -52,6 +54,7 @@ pub fn judge(record: &Record) -> Verdict {
         (_, failure) => failure.into_iter().flatten().chain(reasons(&facts, &measured, &findings, &doubts)).collect(),
     };
     let all = facts.tally.requests(Scope::default());
+    let outages = facts.outages(false);
     Verdict {
         experiment: record.experiment.metadata.name.clone(),
         scenario: record.experiment.metadata.scenario.clone(),
@@ -61,7 +64,10 @@ pub fn judge(record: &Record) -> Verdict {
         latency_ms: latency(&facts.tally.response(Scope::default())),
         lanes: lanes(&facts),
         phases: phases(&facts),
-        outages: facts.outages(false),
+        recoveries: recoveries(&outages),
+        outages,
+        pods: claims::pods(&facts),
+        budgets: claims::budgets(&facts),
         expectations: measured.into_iter().map(|measured| measured.expected).collect(),
         findings,
         steps: steps(&facts),

@@ -5,6 +5,7 @@
 
 use super::{
     cause::{Attribution, Cause, EARLY_US, EXIT_SEEN_LATE_US, NODE_GRACE_US, PROPAGATION_US, STARTING_US, is_silence},
+    departure::node_lost,
     endpoint::{Endpoint, Service},
     life::{Hook, Life},
     timeline::Timeline,
@@ -33,6 +34,7 @@ pub(super) fn unreached<'a>(timeline: &Timeline<'a>, service: &str, lost: &LostR
                 starting(life, endpoint, lost),
                 crashed(life, endpoint, lost),
                 node_gone(timeline, service, life, endpoint, lost),
+                deaf(timeline, life, endpoint, lost),
             ]
             .map(|found| found.map(|(fit, distance, cause)| (fit, distance, cause, life)))
         })
@@ -97,8 +99,24 @@ fn crashed(life: &Life<'_>, endpoint: &Endpoint, lost: &LostRequest) -> Option<(
             let off = endpoint.off_after(began).filter(|off| *off < Micros::MAX).unwrap_or(**crash);
             sent_within(lost, began, off.max(**crash).saturating_add(PROPAGATION_US))
         })
-        .map(|crash| (Fit::Good, distance(lost, *crash), Cause::ContainerCrashed))
+        .map(|crash| (Fit::Good, distance(lost, *crash), life.why_ended(*crash)))
         .min_by_key(|(_, distance, _)| *distance)
+}
+
+/// A pod whose probes failed while it ran: from one period of the probe before that was seen, until the rules have
+/// followed, what is sent to it may find nobody.
+fn deaf(
+    timeline: &Timeline<'_>,
+    life: &Life<'_>,
+    endpoint: &Endpoint,
+    lost: &LostRequest,
+) -> Option<(Fit, Micros, Cause)> {
+    let alive = life.deleted.is_none_or(|deleted| lost.sent_us < deleted);
+    if !alive || !endpoint.ready_near(lost.sent_us, PROPAGATION_US) || node_lost(timeline, life, lost.sent_us) {
+        return None;
+    }
+    let stretch = life.failing(lost.sent_us, lost.ended_us)?;
+    Some((Fit::Poor, distance(lost, stretch.0), life.why_failing(stretch)))
 }
 
 /// An endpoint on a node that is found not ready: silence from the node's death, long before it is found, until the

@@ -3,7 +3,7 @@
 //!
 //! The order in which causes are looked for, first match wins:
 //! 1. the peer is known (an answer on the connection named its pod): what became of that pod ([`peer`]);
-//! 2. the Service had no ready endpoint: why they were gone ([`gap`]);
+//! 2. the Service had no ready endpoint: why they were gone ([`gap`], and for each pod [`departure`]);
 //! 3. a new connection, or one whose peer is unknown: the pods that new connections could still, or already, be sent
 //!    to though nothing listened there ([`candidate`]); the kind that fits best wins, then the nearest in time.
 
@@ -23,6 +23,10 @@ pub const LATE_US: Micros = 2_000_000;
 
 /// The kubelet looks at containers every second and then reports: an exit is seen up to so long after it.
 pub const EXIT_SEEN_LATE_US: Micros = 3_000_000;
+
+/// A probe is asked every ten seconds unless its pod says otherwise (`periodSeconds`): a process may have been deaf for
+/// so long before its probe is seen to fail, and for so long after it was seen to fail last.
+pub const PROBE_US: Micros = 10_000_000;
 
 /// A container that began to run less than this ago may not listen yet; without a readiness probe it is an endpoint.
 pub const STARTING_US: Micros = 30_000_000;
@@ -52,6 +56,26 @@ pub enum Cause {
     ForcedDelete,
     /// Its container ended or was restarted though nobody had deleted the pod.
     ContainerCrashed,
+    /// The kubelet restarted its container since its liveness probe failed.
+    LivenessRestart,
+    /// Its container was killed for want of memory.
+    OutOfMemory,
+    /// Pods stopped passing their readiness probe while their containers ran on and nobody had deleted them.
+    ReadinessLost,
+    /// A rollout took the old pods before the new ones were ready.
+    RolloutUnavailable,
+    /// A rollout took the old pods, and the image of the new ones cannot be pulled.
+    ImagePullFailed,
+    /// The workload was scaled down until no pod was left.
+    ScaledDown,
+    /// Pods were deleted, rather than evicted, all at the same time.
+    DeletedDirectly,
+    /// Several replicas were evicted at the same time, and their budget allowed it.
+    BudgetTooWeak,
+    /// The cluster itself took the pod: preempted, or evicted under the pressure of its node.
+    EvictedByCluster,
+    /// The Service's selector and the pods' labels do not meet: ready pods are no endpoints.
+    SelectorMismatch,
     /// Its node was gone.
     NodeGone,
     /// A pod that was well answered with an error.
@@ -62,7 +86,7 @@ pub enum Cause {
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 22] = [
         Self::PrestopMissing,
         Self::PrestopTooShort,
         Self::ReadinessMissing,
@@ -72,6 +96,16 @@ impl Cause {
         Self::SingleReplica,
         Self::ForcedDelete,
         Self::ContainerCrashed,
+        Self::LivenessRestart,
+        Self::OutOfMemory,
+        Self::ReadinessLost,
+        Self::RolloutUnavailable,
+        Self::ImagePullFailed,
+        Self::ScaledDown,
+        Self::DeletedDirectly,
+        Self::BudgetTooWeak,
+        Self::EvictedByCluster,
+        Self::SelectorMismatch,
         Self::NodeGone,
         Self::AnswersErrors,
         Self::Unexplained,
@@ -90,6 +124,16 @@ impl Cause {
             Self::SingleReplica => "single-replica",
             Self::ForcedDelete => "forced-delete",
             Self::ContainerCrashed => "container-crashed",
+            Self::LivenessRestart => "liveness-restart",
+            Self::OutOfMemory => "out-of-memory",
+            Self::ReadinessLost => "readiness-lost",
+            Self::RolloutUnavailable => "rollout-unavailable",
+            Self::ImagePullFailed => "image-pull-failed",
+            Self::ScaledDown => "scaled-down",
+            Self::DeletedDirectly => "deleted-directly",
+            Self::BudgetTooWeak => "budget-too-weak",
+            Self::EvictedByCluster => "evicted-by-cluster",
+            Self::SelectorMismatch => "selector-mismatch",
             Self::NodeGone => "node-gone",
             Self::AnswersErrors => "answers-errors",
             Self::Unexplained => "unexplained",

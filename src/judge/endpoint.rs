@@ -15,6 +15,8 @@ pub struct Endpoint {
     pub ready: Vec<Stretch>,
     /// When it was first seen terminating.
     pub terminating: Option<Micros>,
+    /// When it was no longer listed.
+    pub unlisted: Vec<Micros>,
 }
 
 impl Endpoint {
@@ -29,6 +31,12 @@ impl Endpoint {
     pub fn off_after(&self, moment: Micros) -> Option<Micros> {
         let stretch = self.ready.iter().find(|(_, to)| *to > moment)?;
         Some(stretch.1)
+    }
+
+    /// Whether it was dropped from the list at a moment, give or take `slack`.
+    #[must_use]
+    pub fn unlisted_near(&self, moment: Micros, slack: Micros) -> bool {
+        self.unlisted.iter().any(|at| at.saturating_sub(moment).saturating_abs() <= slack)
     }
 
     /// Whether it was ready at a moment, give or take `slack`.
@@ -56,6 +64,9 @@ impl<'a> Service<'a> {
             Some(open) if !ready => open.1 = at,
             None if ready => endpoint.ready.push((at, Micros::MAX)),
             _ => {}
+        }
+        if seen.gone {
+            endpoint.unlisted.push(at);
         }
         if seen.terminating && endpoint.terminating.is_none() {
             endpoint.terminating = Some(at);
@@ -86,6 +97,12 @@ impl<'a> Service<'a> {
             *pod == life.last.name && ip.is_none_or(|ip| *address == ip || address.is_empty())
         };
         self.endpoints.iter().find(of_pod).map(|(_, endpoint)| endpoint)
+    }
+
+    /// Whether it ever had a ready endpoint.
+    #[must_use]
+    pub fn ever_ready(&self) -> bool {
+        self.endpoints.values().any(|endpoint| !endpoint.ready.is_empty())
     }
 
     /// How many endpoints were ready at a moment.

@@ -5,6 +5,7 @@
 
 use super::{
     budget,
+    confidence::{lower_95, needed_for, upper_95},
     facts::{Facts, seconds},
     recovery,
     tally::Scope,
@@ -16,7 +17,7 @@ use crate::{
             ExpectBudget, ExpectFinding, ExpectFinished, ExpectLatency, ExpectLost, ExpectOutage, Expectation,
             Percentile, Phase,
         },
-        units::Span,
+        units::{Percent, Span},
     },
     record::event::{Micros, StepState},
 };
@@ -88,10 +89,12 @@ fn lost(facts: &Facts<'_>, expect: &ExpectLost) -> Measured {
     let all = facts.tally.requests(scope);
     let clean = facts.tally.requests(Scope { untainted: true, ..scope });
     // A bound that says nothing asks for none lost.
-    let at_most = if expect.share.is_none() { Some(expect.at_most.unwrap_or(0)) } else { expect.at_most };
+    let says_nothing = expect.share.is_none() && expect.bound95.is_none();
+    let at_most = if says_nothing { Some(expect.at_most.unwrap_or(0)) } else { expect.at_most };
     let exceeded = |lost: u64, sent: u64| {
         at_most.is_some_and(|most| lost > most)
             || expect.share.is_some_and(|share| lost as f64 > share.fraction() * sent as f64)
+            || expect.bound95.is_some_and(|bound| lower_95(lost, sent) > bound.fraction())
     };
     let is_rate = expect.share.is_some() || at_most == Some(0);
     let held = if all.sent == 0 {
@@ -102,20 +105,34 @@ fn lost(facts: &Facts<'_>, expect: &ExpectLost) -> Measured {
         Err(TAINTED.to_owned())
     } else if is_rate && all.sent < REQUESTS_MIN {
         Err(format!("{} requests are too few, at least {REQUESTS_MIN} are needed", all.sent))
+    } else if let Some(bound) = expect.bound95.filter(|bound| upper_95(all.lost, all.sent) > bound.fraction()) {
+        Err(too_few_for(bound, all.lost, all.sent))
     } else {
         Ok(true)
     };
     let share = if all.sent == 0 { 0.0 } else { all.lost as f64 * 100.0 / all.sent as f64 };
-    let bound = all.loss_bound_95.map(|bound| format!(", a loss rate below {:.3} % at 95 %", bound * 100.0));
+    let bound = all.loss_bound_95.filter(|_| all.lost == 0 || expect.bound95.is_some());
+    let bound = bound.map(|bound| format!(", a loss rate below {:.3} % at 95 %", bound * 100.0));
     let measured = format!("{} of {} ({share:.3} %{})", all.lost, all.sent, bound.unwrap_or_default());
-    let allowed = match (at_most, expect.share) {
-        (Some(most), None) => format!("at most {most}"),
-        (None, Some(share)) => format!("at most {share}"),
-        (Some(most), Some(share)) => format!("at most {most}, and at most {share}"),
-        (None, None) => "none".to_owned(),
-    };
+    let bounds = [
+        at_most.map(|most| format!("at most {most}")),
+        expect.share.map(|share| format!("at most {share}")),
+        expect.bound95.map(|bound| format!("a loss rate of at most {bound} at 95 %")),
+    ];
+    let allowed = bounds.into_iter().flatten().collect::<Vec<_>>().join(", and ");
     let name = format!("lost requests{}", place(expect.lane.as_deref(), expect.phase));
     Measured::new(name, measured, allowed, held)
+}
+
+/// Why a rate cannot be bounded, and how much more would do.
+fn too_few_for(bound: Percent, lost: u64, sent: u64) -> String {
+    let upper = upper_95(lost, sent) * 100.0;
+    let more = if lost == 0 {
+        format!("at least {} without a loss are needed", needed_for(bound.fraction()))
+    } else {
+        "more requests, or fewer losses, are needed".to_owned()
+    };
+    format!("{lost} of {sent} only say that the loss rate is below {upper:.3} % at 95 %; {more}")
 }
 
 fn latency(facts: &Facts<'_>, expect: &ExpectLatency) -> Measured {

@@ -31,7 +31,7 @@ impl<'a> Facts<'a> {
     /// The outages of all lanes; with `untainted` only those that may be held against the service.
     #[must_use]
     pub fn outages(&self, untainted: bool) -> Vec<Outage> {
-        outages(&self.record.experiment, self.tally.losses(Scope { untainted, ..Scope::default() }))
+        outages(&self.record.experiment, &self.timeline, self.tally.losses(Scope { untainted, ..Scope::default() }))
     }
 }
 

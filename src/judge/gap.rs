@@ -4,7 +4,8 @@
 //! reason isn't plain from the pods that had been its endpoints, this says nothing and other rules are tried.
 
 use super::{
-    cause::{Attribution, Cause, EARLY_US, EXIT_SEEN_LATE_US, NODE_GRACE_US, PROPAGATION_US},
+    cause::{Attribution, Cause, EARLY_US, PROPAGATION_US},
+    departure::{self, node_lost},
     endpoint::{Service, Stretch},
     life::Life,
     timeline::Timeline,
@@ -14,23 +15,46 @@ use crate::record::event::{BudgetSeen, LostRequest, Micros, PodSeen};
 /// Pods that went within this long of each other went together: less than a replacement needs to become ready.
 const TOGETHER_US: Micros = 30_000_000;
 
+/// A pod whose endpoint went, with when it did.
+pub(super) type Gone<'t, 'a> = (Micros, &'t Life<'a>);
+
 /// The cause of a request that was sent while no endpoint was ready, or before the rules had followed the first new
 /// one.
 pub(super) fn no_endpoint<'a>(timeline: &Timeline<'a>, service: &str, lost: &LostRequest) -> Option<Attribution<'a>> {
-    let service = timeline.services.get(service)?;
+    let Some(service) = timeline.services.get(service).filter(|service| service.ever_ready()) else {
+        return never_an_endpoint(timeline, lost);
+    };
+    let (began, _) = covering(service, lost)?;
+    let gone = gone_before(timeline, service, began);
+    let cause = why(timeline, service, &gone, began)?;
+    Some(Attribution { cause, uid: gone.last().map(|(_, life)| life.last.uid.as_str()) })
+}
+
+/// The gap in which a request was sent, or shortly after it, while the rules followed.
+pub(super) fn covering(service: &Service<'_>, lost: &LostRequest) -> Option<Stretch> {
     let covers = |(from, to): &&Stretch| {
         from.saturating_sub(EARLY_US) <= lost.sent_us && lost.sent_us <= to.saturating_add(PROPAGATION_US)
     };
-    let (began, _) = *service.gaps.iter().rev().find(covers)?;
-    let gone = gone_before(timeline, service, began);
-    let cause = why(timeline, &gone, began)?;
-    Some(Attribution { cause, uid: gone.last().map(|life| life.last.uid.as_str()) })
+    service.gaps.iter().rev().find(covers).copied()
+}
+
+/// A Service that had no endpoint in the whole run though pods were ready: it does not select them.
+fn never_an_endpoint<'a>(timeline: &Timeline<'a>, lost: &LostRequest) -> Option<Attribution<'a>> {
+    let was_ready = |life: &&Life| {
+        life.coherent && life.at(lost.sent_us).is_some_and(|pod| pod.ready && !pod.terminating && !pod.gone)
+    };
+    let life = timeline.lives.iter().find(was_ready)?;
+    Some(Attribution { cause: Cause::SelectorMismatch, uid: Some(&life.last.uid) })
 }
 
 /// The pods whose endpoints went in the time before a gap began, by the time they went.
-fn gone_before<'t, 'a>(timeline: &'t Timeline<'a>, service: &Service<'a>, began: Micros) -> Vec<&'t Life<'a>> {
+pub(super) fn gone_before<'t, 'a>(
+    timeline: &'t Timeline<'a>,
+    service: &Service<'a>,
+    began: Micros,
+) -> Vec<Gone<'t, 'a>> {
     let since = began.saturating_sub(TOGETHER_US);
-    let mut gone: Vec<(Micros, &Life)> = timeline
+    let mut gone: Vec<Gone> = timeline
         .lives
         .iter()
         .filter_map(|life| {
@@ -40,54 +64,59 @@ fn gone_before<'t, 'a>(timeline: &'t Timeline<'a>, service: &Service<'a>, began:
         })
         .collect();
     gone.sort_by_key(|(off, _)| *off);
-    gone.into_iter().map(|(_, life)| life).collect()
+    gone
 }
 
-fn why(timeline: &Timeline<'_>, gone: &[&Life<'_>], began: Micros) -> Option<Cause> {
-    if gone.is_empty() || gone.iter().any(|life| !life.coherent) {
+fn why(timeline: &Timeline<'_>, service: &Service<'_>, gone: &[Gone<'_, '_>], began: Micros) -> Option<Cause> {
+    if gone.is_empty() || gone.iter().any(|(_, life)| !life.coherent) {
         return None;
     }
     let deleted_by_then = |life: &Life| life.deleted.filter(|at| *at <= began.saturating_add(PROPAGATION_US));
-    let all = |wanted: &dyn Fn(&Life) -> bool| gone.iter().all(|life| wanted(life));
-    let on_one_node = gone[0].node().is_some_and(|node| all(&|life| life.node() == Some(node)));
+    let all = |wanted: &dyn Fn(&Life) -> bool| gone.iter().all(|(_, life)| wanted(life));
+    let on_one_node = gone[0].1.node().is_some_and(|node| all(&|life| life.node() == Some(node)));
     let disrupted = |life: &Life| {
         deleted_by_then(life).is_some_and(|at| {
             life.evicted || life.node().is_some_and(|node| timeline.cordoned(node, at.saturating_add(EARLY_US)))
         })
     };
-    let node_lost = |life: &Life| {
-        life.node().is_some_and(|node| timeline.node_losses(node).any(|at| near(at, began, NODE_GRACE_US)))
-    };
-    if gone.len() > 1 && on_one_node && (all(&disrupted) || all(&node_lost)) {
+    if gone.len() > 1 && on_one_node && (all(&disrupted) || all(&|life| node_lost(timeline, life, began))) {
         return Some(Cause::ReplicasOnOneNode);
     }
-    let evicted: Vec<_> = gone.iter().filter(|life| life.evicted && deleted_by_then(life).is_some()).collect();
-    if evicted.len() > 1 && !evicted.iter().any(|life| has_budget(timeline, life.last, began)) {
+    let evicted: Vec<_> = gone.iter().filter(|(_, life)| life.evicted && deleted_by_then(life).is_some()).collect();
+    if evicted.len() > 1 && !evicted.iter().any(|(_, life)| has_budget(timeline, life.last, began)) {
         return Some(Cause::BudgetMissing);
     }
-    let touched = |life: &Life| deleted_by_then(life).is_some() || node_lost(life) || crashed(life, began);
-    if all(&touched) && all(&|life| wanted(timeline, life.last, began) == Some(1)) {
+    let reasons: Vec<Cause> =
+        gone.iter().map(|(off, life)| departure::reason(timeline, service, life, *off)).collect::<Option<_>>()?;
+    if reasons.iter().all(|cause| spared_by_another(*cause))
+        && all(&|life| wanted(timeline, life.last, began) == Some(1))
+    {
         return Some(Cause::SingleReplica);
     }
-    if all(&|life| life.forced && deleted_by_then(life).is_some()) {
-        return Some(Cause::ForcedDelete);
-    }
-    if all(&|life| crashed(life, began)) {
-        return Some(Cause::ContainerCrashed);
-    }
-    all(&node_lost).then_some(Cause::NodeGone)
+    // Where they went for several reasons, it was the last to go that left the Service with none.
+    reasons.last().copied()
 }
 
-fn near(one: Micros, other: Micros, within: Micros) -> bool {
+/// A second replica would have gone on while this happened to one.
+const fn spared_by_another(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::ForcedDelete
+            | Cause::EvictedByCluster
+            | Cause::BudgetMissing
+            | Cause::BudgetTooWeak
+            | Cause::DeletedDirectly
+            | Cause::ContainerCrashed
+            | Cause::NodeGone
+    )
+}
+
+pub(super) fn near(one: Micros, other: Micros, within: Micros) -> bool {
     one.saturating_sub(other).saturating_abs() <= within
 }
 
-fn crashed(life: &Life<'_>, began: Micros) -> bool {
-    life.crashes.iter().any(|crash| near(*crash, began, EXIT_SEEN_LATE_US))
-}
-
 /// Whether a budget that had been seen by then is about the pod.
-fn has_budget(timeline: &Timeline<'_>, pod: &PodSeen, moment: Micros) -> bool {
+pub(super) fn has_budget(timeline: &Timeline<'_>, pod: &PodSeen, moment: Micros) -> bool {
     timeline.budgets.values().any(|seen| {
         let at = seen.iter().rev().find(|(at, _)| *at <= moment.saturating_add(EARLY_US));
         at.is_some_and(|(_, budget)| selects(budget, pod))
@@ -101,12 +130,6 @@ pub(super) fn selects(budget: &BudgetSeen, pod: &PodSeen) -> bool {
 
 /// How many replicas the pod's workload wanted at a moment: the Deployment's number where its `ReplicaSet` has one.
 pub(super) fn wanted(timeline: &Timeline<'_>, pod: &PodSeen, moment: Micros) -> Option<i32> {
-    let owner = pod.owner.as_deref()?;
-    let deployment = owner
-        .strip_prefix("replicaset/")
-        .and_then(|name| name.rsplit_once('-'))
-        .map(|(deployment, _)| format!("deployment/{deployment}"));
-    let seen =
-        deployment.and_then(|name| timeline.workloads.get(name.as_str())).or_else(|| timeline.workloads.get(owner))?;
+    let (_, seen) = departure::workload(timeline, pod)?;
     seen.iter().rev().find(|(at, _)| *at <= moment).map(|(_, workload)| workload.wanted)
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     experiment::units::Span,
-    record::event::{ContainerSeen, Micros, PodSeen, PreStop},
+    record::event::{ContainerSeen, KubeEventSeen, Micros, PodSeen, PreStop},
 };
 
 /// A graceful deletion takes the kubelet at least this long, and shows an ended container before the object goes;
@@ -14,6 +14,9 @@ const GRACEFUL_MIN_US: Micros = 1_000_000;
 
 /// The answer to an eviction and the watch's word of the deletion come within this long of each other.
 const ANSWER_SKEW_US: u64 = 5_000_000;
+
+/// An Event about a pod comes by another watch than the pod itself, up to so long before or after.
+const EVENT_SKEW_US: Micros = 5_000_000;
 
 /// How long the preStop hook keeps SIGTERM away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +54,21 @@ pub struct Life<'a> {
     pub crashes: Vec<Micros>,
     /// Its preStop hook.
     pub hook: Hook,
-    /// Its events do not contradict each other.
+    /// What the cluster's Events said of it, in order.
+    pub events: Vec<(Micros, &'a KubeEventSeen)>,
+    /// What was seen of it does not contradict itself.
     pub coherent: bool,
 }
 
 impl<'a> Life<'a> {
-    /// Joins the events of one pod, which must be in order and not empty. `evictions` are the moments at which an
-    /// eviction of a pod of its name was accepted; a `StatefulSet` gives a name again.
-    pub(super) fn of(seen: Vec<(Micros, &'a PodSeen)>, hook_failed: bool, evictions: &[Micros]) -> Option<Self> {
+    /// Joins what was seen of one pod, which must be in order and not empty. `evictions` are the moments at which an
+    /// eviction of a pod of its name was accepted, `told` the cluster's Events about that name; a `StatefulSet` gives a
+    /// name again.
+    pub(super) fn of(
+        seen: Vec<(Micros, &'a PodSeen)>,
+        evictions: &[Micros],
+        told: &[(Micros, &'a KubeEventSeen)],
+    ) -> Option<Self> {
         let (_, last) = *seen.last()?;
         let first = |wanted: fn(&PodSeen) -> bool| seen.iter().find(|(_, pod)| wanted(pod)).map(|(at, _)| *at);
         let deleted = first(|pod| pod.terminating || pod.gone);
@@ -77,6 +87,10 @@ impl<'a> Life<'a> {
             })
             .map(|pair| pair[1].0)
             .collect();
+        let from = seen.first().map_or(Micros::MAX, |(at, _)| at.saturating_sub(EVENT_SKEW_US));
+        let until = gone.map_or(Micros::MAX, |gone| gone.saturating_add(EVENT_SKEW_US));
+        let events: Vec<_> = told.iter().filter(|(at, _)| (from..=until).contains(at)).copied().collect();
+        let hook_failed = events.iter().any(|(_, event)| event.reason == "FailedPreStopHook");
         let hook = if hook_failed && last.pre_stop.is_some() { Hook::Failed } else { hook_of(last.pre_stop.as_ref()) };
         let forced = is_forced(&seen, deleted, gone, ended.is_some_and(|ended| gone.is_none_or(|gone| ended < gone)));
         let by_condition =
@@ -84,7 +98,7 @@ impl<'a> Life<'a> {
         let by_answer = evictions.iter().any(|at| deleted.is_some_and(|deleted| at.abs_diff(deleted) < ANSWER_SKEW_US));
         let evicted = by_condition || by_answer;
         let coherent = seen.windows(2).all(|pair| can_follow(pair[0].1, pair[1].1));
-        Some(Self { last, seen, started, deleted, exited, gone, forced, evicted, crashes, hook, coherent })
+        Some(Self { last, seen, started, deleted, exited, gone, forced, evicted, crashes, hook, events, coherent })
     }
 
     /// When SIGTERM came, as far as it can be known: the deletion and then the hook, which the grace period bounds.
@@ -128,7 +142,7 @@ impl<'a> Life<'a> {
     }
 }
 
-fn is_running(container: &ContainerSeen) -> bool {
+pub(super) fn is_running(container: &ContainerSeen) -> bool {
     matches!(container, ContainerSeen::Running { .. })
 }
 

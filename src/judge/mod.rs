@@ -3,25 +3,35 @@
 //! * [`verdict`]: what it says.
 //! * [`answer`]: [`judge`] itself, and the rule for its answer.
 //! * [`facts`], [`timeline`], [`life`], [`endpoint`]: the record by subject.
-//! * [`tally`], [`outage`], [`budget`], [`recovery`]: what was measured.
-//! * [`cause`], with [`peer`], [`gap`] and [`candidate`]: why a request was lost.
-//! * [`finding`], [`wording`]: what explains the losses or stands out, and what to change.
+//! * [`tally`], [`outage`], [`budget`], [`claims`], [`recovery`], [`confidence`]: what was measured, and how sure it is.
+//! * [`cause`], with [`peer`], [`gap`], [`departure`], [`health`] and [`candidate`]: why a request was lost.
+//! * [`finding`], [`evidence`], [`remedy`], [`slow`], [`wording`]: what explains the losses or stands out, and what to
+//!   change.
+//! * [`compare`]: two sets of runs held against each other.
 //! * [`expectation`], [`doubt`]: what was expected, and whether the measurement can be trusted.
 
 pub mod answer;
 pub mod budget;
 pub mod candidate;
 pub mod cause;
+pub mod claims;
+pub mod compare;
+pub mod confidence;
+pub mod departure;
 pub mod doubt;
 pub mod endpoint;
+pub mod evidence;
 pub mod expectation;
 pub mod facts;
 pub mod finding;
 pub mod gap;
+pub mod health;
 pub mod life;
 pub mod outage;
 pub mod peer;
 pub mod recovery;
+pub mod remedy;
+pub mod slow;
 pub mod tally;
 pub mod timeline;
 pub mod verdict;

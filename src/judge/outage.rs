@@ -2,8 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{tally::Loss, verdict::Outage};
-use crate::{experiment::schema::Experiment, record::event::Micros};
+use super::{
+    cause::PROPAGATION_US,
+    endpoint::Service,
+    tally::Loss,
+    timeline::Timeline,
+    verdict::{Outage, Recovery},
+};
+use crate::{
+    experiment::schema::{Experiment, Phase},
+    record::event::Micros,
+};
 
 /// The longest time between two lost requests of one outage, by when they were due. Shorter than what a client
 /// notices as two interruptions, longer than the time between requests of a lane of 10 per second.
@@ -15,9 +24,20 @@ const GAP_REQUESTS: f64 = 2.0;
 /// The outages of all lanes, by their beginning. An outage begins when its first lost request was due and ends when
 /// the last of its lost requests had ended. Losses must be in order of when they were due.
 #[must_use]
-pub fn outages<'a>(experiment: &Experiment, losses: impl Iterator<Item = &'a Loss<'a>>) -> Vec<Outage> {
+pub fn outages<'a>(
+    experiment: &Experiment,
+    timeline: &Timeline<'_>,
+    losses: impl Iterator<Item = &'a Loss<'a>>,
+) -> Vec<Outage> {
     let gaps: BTreeMap<&str, Micros> =
         experiment.spec.load.iter().map(|lane| (lane.name.as_str(), gap(lane.rate.per_second()))).collect();
+    let services: BTreeMap<&str, &Service> = experiment
+        .spec
+        .load
+        .iter()
+        .filter_map(|lane| Some((lane.name.as_str(), timeline.services.get(lane.service.as_str())?)))
+        .collect();
+    let close = |lane: &str, losses: &[&Loss]| close(lane, services.get(lane).copied(), losses);
     let mut open: BTreeMap<&str, Vec<&Loss>> = BTreeMap::new();
     let mut outages = Vec::new();
     for loss in losses {
@@ -42,7 +62,7 @@ fn gap(per_second: f64) -> Micros {
     slow.max(GAP_US)
 }
 
-fn close(lane: &str, losses: &[&Loss<'_>]) -> Option<Outage> {
+fn close(lane: &str, service: Option<&Service<'_>>, losses: &[&Loss<'_>]) -> Option<Outage> {
     let first = losses.first()?.request.intended_us;
     let last = losses.iter().map(|loss| loss.request.ended_us).max()?;
     let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
@@ -56,5 +76,50 @@ fn close(lane: &str, losses: &[&Loss<'_>]) -> Option<Outage> {
         end_ms: last.max(first) as f64 / 1_000.0,
         lost: losses.len() as u64,
         cause,
+        phase: losses.first()?.phase,
+        detected_after_ms: service.and_then(|service| detected(service, first, last)),
     })
+}
+
+/// How long after its beginning a Service changed its endpoints during an outage. 0 where it had done so shortly before,
+/// or had none left: pods that are told to stop go on answering for a Service without any other.
+fn detected(service: &Service<'_>, first: Micros, last: Micros) -> Option<f64> {
+    if service.gaps.iter().any(|(from, to)| (*from..*to).contains(&first)) {
+        return Some(0.0);
+    }
+    let during = first.saturating_sub(PROPAGATION_US)..=last;
+    let offs = service.endpoints.values().flat_map(|endpoint| endpoint.ready.iter().map(|(_, to)| *to));
+    let off = offs.filter(|to| *to < Micros::MAX && during.contains(to)).min()?;
+    Some(off.saturating_sub(first).max(0) as f64 / 1_000.0)
+}
+
+/// The outages of each lane and phase taken together.
+#[must_use]
+pub fn recoveries(outages: &[Outage]) -> Vec<Recovery> {
+    let mut grouped: BTreeMap<(&str, Phase), Vec<&Outage>> = BTreeMap::new();
+    for outage in outages {
+        if let Some(phase) = outage.phase {
+            grouped.entry((&outage.lane, phase)).or_default().push(outage);
+        }
+    }
+    let lengths =
+        |outages: &[&Outage]| outages.iter().map(|outage| outage.end_ms - outage.start_ms).collect::<Vec<f64>>();
+    grouped
+        .into_iter()
+        .map(|((lane, phase), outages)| {
+            let first = outages.iter().map(|outage| outage.start_ms).fold(f64::INFINITY, f64::min);
+            let last = outages.iter().map(|outage| outage.end_ms).fold(first, f64::max);
+            let detected: Option<Vec<f64>> = outages.iter().map(|outage| outage.detected_after_ms).collect();
+            Recovery {
+                lane: lane.to_owned(),
+                phase,
+                outages: outages.len() as u64,
+                lost: outages.iter().fold(0, |sum, outage| sum.saturating_add(outage.lost)),
+                longest_ms: lengths(&outages).into_iter().fold(0.0, f64::max),
+                total_ms: lengths(&outages).into_iter().sum(),
+                detected_after_ms: detected.map(|all| all.into_iter().fold(0.0, f64::max)),
+                recovered_after_ms: last - first,
+            }
+        })
+        .collect()
 }

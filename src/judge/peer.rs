@@ -18,7 +18,10 @@ pub(super) fn known<'a>(timeline: &Timeline<'a>, name: &str, lost: &LostRequest)
     let cause = if is_answer(lost.outcome) {
         lived_through(life, lost).then_some(Cause::AnswersErrors)
     } else {
-        closed(life, lost).map(|(_, cause)| cause).or_else(|| node_gone(timeline, life, lost))
+        closed(life, lost)
+            .map(|(_, cause)| cause)
+            .or_else(|| node_gone(timeline, life, lost))
+            .or_else(|| life.failing(lost.sent_us, lost.ended_us).map(|stretch| life.why_failing(stretch)))
     };
     Some(Attribution { cause: cause?, uid: Some(&life.last.uid) })
 }
@@ -71,9 +74,8 @@ fn closed(life: &Life<'_>, lost: &LostRequest) -> Option<(Micros, Cause)> {
         .iter()
         .copied()
         .filter(|crash| within(crash.saturating_sub(EXIT_SEEN_LATE_US), crash.saturating_add(LATE_US)))
-        .map(|crash| lost.ended_us.saturating_sub(crash).saturating_abs())
-        .min();
-    crash.map(|distance| (distance, Cause::ContainerCrashed))
+        .min_by_key(|crash| lost.ended_us.saturating_sub(*crash).saturating_abs())?;
+    Some((lost.ended_us.saturating_sub(crash).saturating_abs(), life.why_ended(crash)))
 }
 
 fn node_gone(timeline: &Timeline<'_>, life: &Life<'_>, lost: &LostRequest) -> Option<Cause> {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{
     cause::{Attribution, Cause, attribute},
+    confidence::upper_95,
     timeline::Timeline,
     verdict::{Latency, Requests},
 };
@@ -24,9 +25,6 @@ use crate::{
 /// A request sent later than this after it was due was held up by us: its loss and its time prove nothing about the
 /// service. Pacing keeps within a millisecond; a tenth of a second is a stall.
 pub const SEND_LAG_MAX_US: i64 = 100_000;
-
-/// Numerator of the rule of three: with no event in n trials, the upper end of the 95 % interval of the rate is 3/n.
-pub const RULE_OF_THREE: f64 = 3.0;
 
 /// Which requests are meant; nothing means all.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,6 +71,21 @@ struct Slot<'a> {
     // Lost requests that may be our own fault though the interval as a whole isn't.
     doubtful: BTreeMap<Outcome, u64>,
     response: Option<&'a Samples>,
+}
+
+/// An interval with requests that took longer than a bound.
+#[derive(Debug, Clone, Copy)]
+pub struct Slow<'a> {
+    /// The lane.
+    pub lane: &'a str,
+    /// Its start.
+    pub start_us: Micros,
+    /// Its end.
+    pub end_us: Micros,
+    /// Its phase.
+    pub phase: Option<Phase>,
+    /// Requests that took longer.
+    pub over: u64,
 }
 
 /// All requests of a run.
@@ -241,8 +254,7 @@ impl<'a> Tally<'a> {
             let unexplained = requests.by_cause.entry(Cause::Unexplained.as_str().to_owned()).or_default();
             *unexplained += requests.lost - described;
         }
-        requests.loss_bound_95 =
-            (requests.lost == 0 && requests.sent > 0).then(|| (RULE_OF_THREE / requests.sent as f64).min(1.0));
+        requests.loss_bound_95 = (requests.sent > 0).then(|| upper_95(requests.lost, requests.sent));
         requests
     }
 
@@ -256,6 +268,25 @@ impl<'a> Tally<'a> {
     pub fn response(&self, scope: Scope<'_>) -> Samples {
         let wanted = self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.phase, slot.tainted));
         Samples::merged(wanted.filter_map(|slot| slot.response))
+    }
+
+    /// The intervals of a scope with requests that took longer than so many microseconds, by their start.
+    #[must_use]
+    pub fn slow(&self, scope: Scope<'_>, most_us: u64) -> Vec<Slow<'a>> {
+        let over = |samples: &Samples| {
+            let late = samples.iter().filter(|(value, _)| *value > most_us);
+            late.fold(0_u64, |sum, (_, count)| sum.saturating_add(count))
+        };
+        let wanted = self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.phase, slot.tainted));
+        let mut slow: Vec<Slow> = wanted
+            .filter_map(|slot| {
+                let over = slot.response.map_or(0, over);
+                let end_us = slot.start_us.saturating_add(slot.length_us);
+                (over > 0).then_some(Slow { lane: slot.lane, start_us: slot.start_us, end_us, phase: slot.phase, over })
+            })
+            .collect();
+        slow.sort_by_key(|slot| slot.start_us);
+        slow
     }
 
     /// The names of all lanes that have requests.

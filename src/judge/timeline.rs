@@ -1,7 +1,7 @@
 //! The record by subject instead of by time: phases, the lives of pods, the endpoints of Services, budgets, nodes,
 //! workloads. It also says where the record contradicts itself, since no cause may rest on times that cannot be.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::{endpoint::Service, life::Life};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
     record::{
         Record,
         event::{
-            BudgetSeen, EndReason, Ended, EvictionAnswer, EvictionSeen, Micros, NodeSeen, PodSeen, StepChange,
-            StepState, What, WorkloadSeen,
+            BudgetSeen, EndReason, Ended, EvictionAnswer, EvictionSeen, KubeEventSeen, Micros, NodeSeen, PodSeen,
+            StepChange, StepState, What, WorkloadSeen,
         },
     },
 };
@@ -57,7 +57,7 @@ impl<'a> Timeline<'a> {
     pub fn of(record: &'a Record) -> Self {
         let mut timeline = Self::default();
         let mut pods: BTreeMap<&str, History<PodSeen>> = BTreeMap::new();
-        let mut failed_hooks = HashSet::new();
+        let mut told: HashMap<&str, History<KubeEventSeen>> = HashMap::new();
         let mut evicted: HashMap<&str, Vec<Micros>> = HashMap::new();
         let mut load_end = None;
         for event in &record.events {
@@ -78,8 +78,10 @@ impl<'a> Timeline<'a> {
                     }
                     timeline.evictions.push((at, seen));
                 }
-                What::KubeEvent(seen) if seen.reason == "FailedPreStopHook" => {
-                    failed_hooks.insert(seen.object.strip_prefix("pod/").unwrap_or(&seen.object));
+                What::KubeEvent(seen) => {
+                    if let Some(pod) = seen.object.strip_prefix("pod/") {
+                        told.entry(pod).or_default().push((at, seen));
+                    }
                 }
                 What::Load(counts) => {
                     load_end = load_end.max(Some(counts.start_us.saturating_add(counts.length_us.max(0))));
@@ -99,7 +101,7 @@ impl<'a> Timeline<'a> {
             .filter_map(|seen| {
                 let name = seen.first().map_or("", |(_, pod)| pod.name.as_str());
                 let evictions = evicted.get(name).map(Vec::as_slice).unwrap_or_default();
-                Life::of(seen, failed_hooks.contains(name), evictions)
+                Life::of(seen, evictions, told.get(name).map(Vec::as_slice).unwrap_or_default())
             })
             .collect();
         timeline.lives.sort_by_key(Life::first_seen);
@@ -118,6 +120,12 @@ impl<'a> Timeline<'a> {
     #[must_use]
     pub fn start_of(&self, wanted: Phase) -> Option<Micros> {
         self.phases.iter().find(|(phase, ..)| *phase == wanted).map(|(_, start, _)| *start)
+    }
+
+    /// When the load began to count: the first phase, or the start of the clock.
+    #[must_use]
+    pub fn begin(&self) -> Micros {
+        self.phases.first().map_or(0, |(_, start, _)| *start)
     }
 
     /// The run came to its end as it should.

@@ -45,6 +45,15 @@ pub struct Verdict {
     pub phases: BTreeMap<Phase, PhaseSummary>,
     /// Stretches of time whose requests are lost, in order.
     pub outages: Vec<Outage>,
+    /// How long it took to notice and to get over what was lost, for each lane and phase with a loss.
+    #[serde(default)]
+    pub recoveries: Vec<Recovery>,
+    /// What was measured of each pod.
+    #[serde(default)]
+    pub pods: Vec<PodClaim>,
+    /// What was measured of each budget.
+    #[serde(default)]
+    pub budgets: Vec<BudgetClaim>,
     /// What was expected, and what was measured.
     pub expectations: Vec<Expected>,
     /// What explains the losses or stands out, the weightiest first.
@@ -69,6 +78,9 @@ impl Verdict {
             lanes: BTreeMap::new(),
             phases: BTreeMap::new(),
             outages: Vec::new(),
+            recoveries: Vec::new(),
+            pods: Vec::new(),
+            budgets: Vec::new(),
             expectations: Vec::new(),
             findings: Vec::new(),
             steps: Vec::new(),
@@ -96,7 +108,7 @@ pub struct Requests {
     pub by_kind: BTreeMap<Outcome, u64>,
     /// Lost requests by cause: the id of a finding, or `unexplained`.
     pub by_cause: BTreeMap<String, u64>,
-    /// With no loss: the upper end of the 95 % confidence interval of the loss rate (3/n, the rule of three).
+    /// The loss rate that is not exceeded, at 95 % (one-sided, Clopper and Pearson; with no loss about 3/n).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_bound_95: Option<f64>,
 }
@@ -154,6 +166,97 @@ pub struct Outage {
     pub lost: u64,
     /// The cause of most of them: the id of a finding, or `unexplained`.
     pub cause: String,
+    /// The phase in which it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// How long after its beginning the Service changed its endpoints, in milliseconds: the cluster's time to detect.
+    /// 0 where it had done so before; nothing where it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detected_after_ms: Option<f64>,
+}
+
+/// The losses of one lane in one phase, as times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// The lane.
+    pub lane: String,
+    /// The phase in which its outages began.
+    pub phase: Phase,
+    /// Outages.
+    pub outages: u64,
+    /// Requests lost in them.
+    pub lost: u64,
+    /// The longest outage in milliseconds.
+    pub longest_ms: f64,
+    /// All outages together, in milliseconds.
+    pub total_ms: f64,
+    /// The longest time to detect of them, in milliseconds; nothing where one was never detected.
+    pub detected_after_ms: Option<f64>,
+    /// From the first lost request to the end of the last, in milliseconds: the time to recover.
+    pub recovered_after_ms: f64,
+}
+
+/// What was measured of one pod. Times are milliseconds since the run began, `..._after_ms` since its deletion; nothing
+/// where it was not seen, or lay before the run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodClaim {
+    /// Its name.
+    pub pod: String,
+    /// Its node.
+    pub node: Option<String>,
+    /// When it was first seen.
+    pub created_ms: Option<f64>,
+    /// When its container ran.
+    pub running_ms: Option<f64>,
+    /// When it was first ready.
+    pub ready_ms: Option<f64>,
+    /// From running to ready.
+    pub boot_ms: Option<f64>,
+    /// When a Service first sent to it.
+    pub first_endpoint_ms: Option<f64>,
+    /// When it was deleted.
+    pub deleted_ms: Option<f64>,
+    /// How: `evicted`, `deleted`, `removed by force`.
+    pub how: Option<String>,
+    /// When SIGTERM came, as far as it can be known: after the preStop hook.
+    pub sigterm_after_ms: Option<f64>,
+    /// When its endpoint was no longer ready.
+    pub endpoint_off_after_ms: Option<f64>,
+    /// When the last request that was lost to it was sent.
+    pub last_loss_after_ms: Option<f64>,
+    /// When its container was seen ended.
+    pub exit_after_ms: Option<f64>,
+    /// With which exit code.
+    pub exit_code: Option<i32>,
+    /// It had to be ended by SIGKILL (exit code 137) after its grace period.
+    pub killed: bool,
+    /// How long its preStop hook keeps SIGTERM away; 0 without one, nothing where it is not known.
+    pub prestop_ms: Option<f64>,
+    /// Its grace period, from the deletion.
+    pub grace_ms: f64,
+    /// Restarts of its container.
+    pub restarts: i32,
+    /// How long it was not ready although it ran and nobody had deleted it.
+    pub unready_ms: f64,
+}
+
+/// What was measured of one budget.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BudgetClaim {
+    /// Its name.
+    pub budget: String,
+    /// Healthy pods at the moment with the fewest against what was asked for.
+    pub lowest_healthy: i32,
+    /// Pods that it asked for then.
+    pub desired_healthy: i32,
+    /// That moment, in milliseconds since the run began.
+    pub lowest_at_ms: f64,
+    /// The first moment with fewer than asked for.
+    pub short_from_ms: Option<f64>,
+    /// The last one.
+    pub short_to_ms: Option<f64>,
+    /// Evictions that were refused for it.
+    pub evictions_refused: u64,
 }
 
 /// One expectation, measured.
@@ -180,8 +283,36 @@ pub struct Finding {
     pub evidence: Vec<String>,
     /// What to change.
     pub advice: String,
+    /// The same as a change that kubectl can make, with what was measured in it; where a setting cures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<Patch>,
     /// Lost requests that it explains.
     pub lost: u64,
+}
+
+/// A change of the cluster that cures a finding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Patch {
+    /// The object as `kind/name` in lower case, such as `deployment/shop`.
+    pub object: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// How it is made.
+    pub how: PatchHow,
+    /// The patch, or the object.
+    pub body: serde_json::Value,
+    /// The command that makes it, in one line for a shell.
+    pub command: String,
+}
+
+/// How a change is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatchHow {
+    /// A strategic merge patch of an object that is there: `kubectl patch`.
+    Merge,
+    /// An object that is missing: `kubectl apply`.
+    Create,
 }
 
 /// A step with its times.

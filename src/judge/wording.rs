@@ -15,6 +15,18 @@ pub const fn claim(cause: Cause) -> &'static str {
         Cause::SingleReplica => "there was only one replica, and it went",
         Cause::ForcedDelete => "pods were removed by force, with all that they were doing",
         Cause::ContainerCrashed => "containers ended by themselves while they served",
+        Cause::LivenessRestart => "the kubelet restarted containers whose liveness probe failed",
+        Cause::OutOfMemory => "containers were killed for want of memory",
+        Cause::ReadinessLost => "pods failed their readiness probe while they ran, and nobody had deleted them",
+        Cause::RolloutUnavailable => "the rollout took the old pods before the new ones were ready",
+        Cause::ImagePullFailed => "the rollout took the old pods, and the image of the new ones cannot be pulled",
+        Cause::ScaledDown => "the workload was scaled down until no pod was left",
+        Cause::DeletedDirectly => "all pods were deleted at the same time, which no disruption budget holds back",
+        Cause::BudgetTooWeak => "all pods were evicted at the same time, and their disruption budget allowed it",
+        Cause::EvictedByCluster => {
+            "the cluster itself took pods: preempted, or evicted under the pressure of their node"
+        }
+        Cause::SelectorMismatch => "the Service's selector and the labels of the ready pods do not meet",
         Cause::NodeGone => "a node was gone, and requests to its pods got no answer",
         Cause::AnswersErrors => "the service itself answered with errors",
         Cause::Unexplained => "nothing that was recorded explains these losses",
@@ -48,6 +60,39 @@ pub const fn advice(cause: Cause) -> &'static str {
              rules any time"
         }
         Cause::ContainerCrashed => "find out why the container ended: its exit code and its last log lines say so",
+        Cause::LivenessRestart => {
+            "give the liveness probe more room (failureThreshold, timeoutSeconds) than the longest time the process may \
+             be busy, and let the readiness probe, which only takes the pod out of the Service, fail first"
+        }
+        Cause::OutOfMemory => "raise resources.limits.memory of the container, or find what it keeps in memory",
+        Cause::ReadinessLost => {
+            "find out why the probe failed at these times (the message says how): a probe that needs what the pods share, \
+             such as a database, fails on all of them at once; ask only whether this process can answer, and give it \
+             more than one failure (failureThreshold) and more time (timeoutSeconds)"
+        }
+        Cause::RolloutUnavailable => {
+            "use strategy RollingUpdate with maxUnavailable: 0 and maxSurge: 1, so that an old pod goes only once a new \
+             one is ready"
+        }
+        Cause::ImagePullFailed => {
+            "correct the image's name or the right to pull it, and roll with maxUnavailable: 0, so that a rollout that \
+             cannot go on stops before it takes a pod"
+        }
+        Cause::ScaledDown => {
+            "keep at least one replica while requests come in; scale up before scaling to zero elsewhere"
+        }
+        Cause::DeletedDirectly => {
+            "evict instead of deleting (kubectl drain, or the eviction API), one after another: only evictions honour a \
+             PodDisruptionBudget"
+        }
+        Cause::BudgetTooWeak => "let the budget allow one pod at a time: maxUnavailable: 1",
+        Cause::EvictedByCluster => {
+            "give the pods a priorityClass above what displaces them, and requests that cover what they use"
+        }
+        Cause::SelectorMismatch => {
+            "make the Service's spec.selector a part of the labels of the pod template, and change both in two steps: \
+             labels first, then selector"
+        }
         Cause::NodeGone => {
             "requests are lost until the node is found gone; let clients time out early and try again, and keep \
              replicas on several nodes"

@@ -8,7 +8,7 @@ use k8s_openapi::{
 use super::book::Projection;
 use crate::{
     cluster::{facts::controller_of, why::unschedulable},
-    record::event::{ContainerSeen, PodSeen, PreStop, What},
+    record::event::{ContainerSeen, LastExit, PodSeen, PreStop, What},
 };
 
 /// The grace period of a pod that states none (`k/pkg/apis/core/v1/defaults.go`).
@@ -63,8 +63,11 @@ pub fn pod_seen(pod: &Pod) -> PodSeen {
         has_readiness_probe: main.is_some_and(|main| main.readiness_probe.is_some()),
         has_liveness_probe: main.is_some_and(|main| main.liveness_probe.is_some()),
         pre_stop: main.and_then(pre_stop),
+        container_name: main.map(|main| main.name.clone()).unwrap_or_default(),
+        port: main.and_then(first_port),
         image: main.and_then(|main| main.image.clone()).unwrap_or_default(),
         restarts: container.map_or(0, |container| container.restart_count),
+        last_exit: container.and_then(last_exit),
         container: container.and_then(|it| it.state.as_ref()).map(container_seen).unwrap_or_default(),
     }
 }
@@ -92,6 +95,16 @@ fn pre_stop(container: &Container) -> Option<PreStop> {
         return Some(PreStop::Exec(exec.command.as_deref().unwrap_or_default().join(" ")));
     }
     hook.http_get.as_ref().map(|_| PreStop::Http)
+}
+
+fn first_port(container: &Container) -> Option<u16> {
+    let port = container.ports.as_ref()?.first()?.container_port;
+    u16::try_from(port).ok()
+}
+
+fn last_exit(status: &ContainerStatus) -> Option<LastExit> {
+    let ended = status.last_state.as_ref()?.terminated.as_ref()?;
+    Some(LastExit { exit_code: ended.exit_code, reason: ended.reason.clone().unwrap_or_default() })
 }
 
 fn container_seen(state: &ContainerState) -> ContainerSeen {

@@ -202,12 +202,31 @@ pub struct PodSeen {
     /// Its main container's preStop hook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pre_stop: Option<PreStop>,
-    /// Its main (first) container's image.
+    /// Its main (first) container's name; empty in records from before it was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub container_name: String,
+    /// The first port that its main container declares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Its main container's image.
     pub image: String,
     /// Restarts of its main container.
     pub restarts: i32,
+    /// How its main container ended before its latest start, where it was restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
     /// How its main container stands.
     pub container: ContainerSeen,
+}
+
+/// How a container ended before it was started again. Between two looks of a watch a restart can come and go, and only
+/// this is left of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastExit {
+    /// Its exit code; 137 is SIGKILL, 143 is SIGTERM.
+    pub exit_code: i32,
+    /// Why, such as `Error`, `OOMKilled`.
+    pub reason: String,
 }
 
 /// How a container stands. Calendar times are the cluster's, RFC 3339.

@@ -40,7 +40,8 @@ pub fn render(name: &str, cases: &[SuiteCase]) -> Result<String, JunitError> {
 
 fn test_case(case: &SuiteCase) -> TestCase {
     let verdict = &case.verdict;
-    let mut test = TestCase::new(plain(&verdict.experiment), status(verdict));
+    // The folder is the experiment's name, numbered where it ran several times.
+    let mut test = TestCase::new(plain(&case.folder), status(verdict));
     // The class groups a CI server's list: experiments of one scenario stand together.
     test.set_classname(match &verdict.scenario {
         Some(scenario) => format!("evenkeel.{}", plain(scenario)),
@@ -76,6 +77,9 @@ fn reasons_and_findings(verdict: &Verdict) -> String {
             let _ = writeln!(text, "  - {}", plain(evidence));
         }
         let _ = writeln!(text, "  what to change: {}", plain(&finding.advice));
+        if let Some(patch) = &finding.patch {
+            let _ = writeln!(text, "  {}", plain(&patch.command));
+        }
     }
     for failed in &verdict.undo.failed {
         let _ = writeln!(text, "\nnot put back: {}", plain(failed));

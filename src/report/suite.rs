@@ -1,10 +1,13 @@
 //! What a run of several experiments leaves beside their folders: `summary.json` for scripts, `index.html` for people.
 
+use std::{collections::BTreeMap, fmt::Write as _};
+
 use serde::Serialize;
 
 use crate::{
     exit_code::ExitCode,
     judge::verdict::{Answer, Requests, Verdict},
+    report::wording::{answer, plain},
 };
 
 /// One experiment of a run, judged.
@@ -50,6 +53,26 @@ pub fn exit_code(cases: &[SuiteCase]) -> ExitCode {
     cases.iter().fold(ExitCode::Held, |worst, case| worst.worst(case.exit_code))
 }
 
+/// How often each experiment that was run several times gave which answer, a line each; nothing where none was.
+#[must_use]
+pub fn tallies(cases: &[SuiteCase]) -> String {
+    let mut by_name: BTreeMap<&str, BTreeMap<&'static str, usize>> = BTreeMap::new();
+    for case in cases {
+        let counts = by_name.entry(&case.verdict.experiment).or_default();
+        *counts.entry(answer(case.verdict.verdict)).or_default() += 1;
+    }
+    let mut text = String::new();
+    for (name, counts) in by_name {
+        let runs: usize = counts.values().sum();
+        if runs > 1 {
+            let parts: Vec<String> = counts.iter().map(|(answer, count)| format!("{count} {answer}")).collect();
+            let flips = if counts.len() > 1 { ": the verdict flips" } else { "" };
+            let _ = writeln!(text, "{}: {} of {runs} runs{flips}", plain(name), parts.join(", "));
+        }
+    }
+    text
+}
+
 /// `summary.json`: `exit_code` of the whole, and for each of `experiments` its `name`, `scenario`, `verdict`, first
 /// `reason`, `requests` as in `verdict.json`, id of the `top_finding`, `duration_ms`, `folder` and `exit_code`.
 ///
@@ -87,6 +110,23 @@ pub fn index_html(name: &str, cases: &[SuiteCase]) -> String {
 mod tests {
     use super::*;
     use crate::report::sample;
+
+    #[test]
+    fn a_verdict_that_flips_is_told() {
+        let case = |verdict: Verdict, folder: &str| SuiteCase {
+            verdict,
+            duration_ms: 1,
+            folder: folder.to_owned(),
+            exit_code: ExitCode::Held,
+        };
+        let broken = || Verdict { verdict: Answer::Broken, ..sample::held() };
+        let name = sample::held().experiment;
+        assert_eq!(tallies(&[case(sample::held(), "a-1")]), "");
+        let twice = tallies(&[case(sample::held(), "a-1"), case(sample::held(), "a-2")]);
+        assert_eq!(twice, format!("{name}: 2 held of 2 runs\n"));
+        let flips = tallies(&[case(sample::held(), "a-1"), case(broken(), "a-2"), case(sample::held(), "a-3")]);
+        assert_eq!(flips, format!("{name}: 1 broken, 2 held of 3 runs: the verdict flips\n"));
+    }
 
     fn cases() -> Vec<SuiteCase> {
         let case = |verdict: Verdict, exit_code| SuiteCase {

@@ -1,4 +1,4 @@
-//! The summary after a run: what a person needs in order to act, in about 25 lines.
+//! The summary after a run: what a person needs in order to act, in 20 lines.
 //!
 //! Verdict first, then what was lost and why, then what to change; the rest is in the report that the last line names.
 
@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    experiment::schema::Phase,
     judge::verdict::{Answer, Finding, Latency, Verdict},
     report::{
         live::Shown,
@@ -33,10 +34,12 @@ pub const USUAL_WIDTH: usize = 100;
 const LEAST_WIDTH: usize = 40;
 /// Columns of the labels on the left.
 const LABEL: usize = 12;
-/// Findings, failed expectations and further reasons that are shown; the report has all.
-const MOST_FINDINGS: usize = 3;
-const MOST_FAILED: usize = 4;
-const MOST_REASONS: usize = 3;
+/// Findings behind the first, failed expectations and further reasons that are shown; the report has all.
+const MOST_OTHERS: usize = 2;
+const MOST_FAILED: usize = 2;
+const MOST_REASONS: usize = 2;
+/// Lines of one row.
+const MOST_LINES: usize = 2;
 /// Longest text of a finding, a reason or an advice: two to three lines.
 const MOST_CHARS: usize = 240;
 /// Longer lines than this are hard to read, however wide the terminal is.
@@ -94,7 +97,7 @@ pub fn summary(verdict: &Verdict, report: &str, style: Style) -> String {
     outages(&mut page, verdict);
     latency(&mut page, verdict);
     undo(&mut page, verdict);
-    page.row("report", &plain(report), "");
+    page.labelled("report", DIM, &plain(report), "");
     page.out
 }
 
@@ -140,12 +143,11 @@ fn largest_first<K>(counts: &BTreeMap<K, u64>, name: impl Fn(&K) -> String) -> S
     parts.join(" · ")
 }
 
+/// The phase before the fault and the fault: what there is to compare. The report has all.
 fn latency(page: &mut Page, verdict: &Verdict) {
     let mut label = "latency";
-    for (phase, summary) in &verdict.phases {
-        if summary.requests.sent == 0 {
-            continue;
-        }
+    let compared = verdict.phases.iter().filter(|(phase, _)| matches!(phase, Phase::Before | Phase::Fault));
+    for (phase, summary) in compared.filter(|(_, summary)| summary.requests.sent > 0) {
         let lost =
             if summary.requests.lost > 0 { format!("   {} lost", count(summary.requests.lost)) } else { String::new() };
         page.row(label, &format!("{:<7} {}{lost}", phase.as_str(), percentiles(summary.latency_ms)), "");
@@ -192,17 +194,24 @@ fn failed_expectations(page: &mut Page, verdict: &Verdict) {
     }
 }
 
+/// The weightiest finding with what to change; of the next ones only that they are there.
 fn findings(page: &mut Page, findings: &[Finding]) {
-    let mut label = "why";
-    for finding in findings.iter().take(MOST_FINDINGS) {
+    let claim = |finding: &Finding| {
         let explains = if finding.lost > 0 { format!(" ({} lost)", count(finding.lost)) } else { String::new() };
-        page.row(label, &short(&format!("{}: {}{explains}", finding.id, finding.claim)), "");
-        if !finding.advice.is_empty() {
-            page.row("", &format!("→ {}", short(&finding.advice)), BOLD);
-        }
-        label = "";
+        short(&format!("{}: {}{explains}", finding.id, finding.claim))
+    };
+    let Some((first, others)) = findings.split_first() else { return };
+    page.row("why", &claim(first), "");
+    if !first.advice.is_empty() {
+        page.row("", &format!("→ {}", short(&first.advice)), BOLD);
     }
-    if let Some(more) = findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
+    if let Some(patch) = &first.patch {
+        page.command(&patch.command);
+    }
+    for finding in others.iter().take(MOST_OTHERS) {
+        page.line("", &claim(finding), "");
+    }
+    if let Some(more) = others.len().checked_sub(MOST_OTHERS).filter(|more| *more > 0) {
         page.row("", &format!("{} in the report", counted(more as u64, "further finding")), DIM);
     }
 }
@@ -231,14 +240,35 @@ struct Page {
 }
 
 impl Page {
+    /// A row of at most so many lines, cut where it is longer.
     fn row(&mut self, label: &str, text: &str, colour: &str) {
-        self.labelled(label, DIM, text, colour);
+        let mut text = text.to_owned();
+        let room = self.room();
+        while wrap(&text, room).len() > MOST_LINES {
+            text = cut(&text, text.chars().count().saturating_sub(LABEL));
+        }
+        self.labelled(label, DIM, &text, colour);
+    }
+
+    /// A command in one line of its own, whatever its length: it is there to be copied.
+    fn command(&mut self, command: &str) {
+        self.out.push_str(&" ".repeat(LABEL + 1));
+        self.paint(&plain(command), "");
+        self.out.push('\n');
+    }
+
+    /// A row of one line, cut where it is longer.
+    fn line(&mut self, label: &str, text: &str, colour: &str) {
+        self.row(label, &cut(text, self.room()), colour);
+    }
+
+    fn room(&self) -> usize {
+        self.style.width.max(LEAST_WIDTH) - LABEL - 1
     }
 
     /// A label and its text, wrapped at words with the text's edge kept.
     fn labelled(&mut self, label: &str, label_colour: &str, text: &str, colour: &str) {
-        let room = self.style.width.max(LEAST_WIDTH) - LABEL - 1;
-        for (at, line) in wrap(text, room).iter().enumerate() {
+        for (at, line) in wrap(text, self.room()).iter().enumerate() {
             let label = if at == 0 { label } else { "" };
             let padding = " ".repeat((LABEL + 1).saturating_sub(label.chars().count()).max(1));
             self.paint(label, label_colour);

@@ -82,7 +82,10 @@ pub async fn run(args: RunArgs) -> ExitCode {
         }
     };
     let place = match &on {
-        On::Sandbox => Place::Sandboxes { jobs: args.jobs.unwrap_or(JOBS).min(experiments.len()) },
+        On::Sandbox => {
+            let runs = experiments.len() * usize::from(args.repeat);
+            Place::Sandboxes { jobs: args.jobs.unwrap_or(JOBS).min(runs) }
+        }
         on => match cluster::connect(on).await {
             Ok(cluster) => Place::Standing(Box::new(cluster)),
             Err(error) => {
@@ -102,8 +105,9 @@ pub async fn run(args: RunArgs) -> ExitCode {
         hold: OnceCell::new(),
         stacks: Stacks::default(),
     };
+    let turns = turns(&experiments, args.repeat);
     tokio::select! {
-        code = suite.run(&experiments) => code,
+        code = suite.run(&turns) => code,
         // The second Ctrl-C: whoever insists is let go, and told what stays.
         () = signals.asked(2) => {
             eprintln!("{}", what_stays(&suite.stacks.left(), &on));
@@ -137,6 +141,26 @@ fn make_folder(out: &Path) -> Result<(), String> {
         return Err(format!("the output folder {} is not empty; name another with --out", out.display()));
     }
     Ok(())
+}
+
+/// One run of one experiment.
+struct Turn<'a> {
+    experiment: &'a Experiment,
+    /// The folder of its record, within the suite's: the experiment's name, numbered where it is run several times.
+    folder: String,
+}
+
+/// The runs of a suite: each experiment so many times, one whole round after another.
+fn turns(experiments: &[Experiment], repeat: u16) -> Vec<Turn<'_>> {
+    let turn = |experiment: &'_ Experiment, round: u16| match repeat {
+        0 | 1 => experiment.metadata.name.clone(),
+        _ => format!("{}-{round}", experiment.metadata.name),
+    };
+    (1..=repeat.max(1))
+        .flat_map(|round| {
+            experiments.iter().map(move |experiment| Turn { experiment, folder: turn(experiment, round) })
+        })
+        .collect()
 }
 
 /// Where the experiments of a suite run.
@@ -174,14 +198,15 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    async fn run(&self, experiments: &[Experiment]) -> ExitCode {
-        let total = experiments.len();
-        let cases = experiments.iter().enumerate().map(|(index, experiment)| self.case(index + 1, total, experiment));
+    async fn run(&self, turns: &[Turn<'_>]) -> ExitCode {
+        let total = turns.len();
+        let cases = turns.iter().enumerate().map(|(index, turn)| self.case(index + 1, total, turn));
         let cases: Vec<Option<SuiteCase>> = stream::iter(cases).buffered(self.place.jobs()).collect().await;
         let cut_short = cases.iter().any(Option::is_none);
         let cases: Vec<SuiteCase> = cases.into_iter().flatten().collect();
         let begin = if cut_short { ExitCode::Interrupted } else { ExitCode::Held };
         let mut worst = cases.iter().fold(begin, |worst, case| worst.worst(case.exit_code));
+        drop(std::io::stdout().lock().write_all(report::suite::tallies(&cases).as_bytes()));
         if let Err(error) = self.write_summaries(&cases) {
             eprintln!("error: failed to write the summary to {}: {error}", self.out.display());
             worst = worst.worst(ExitCode::Setup);
@@ -206,7 +231,8 @@ impl Suite<'_> {
     }
 
     /// One experiment of the suite; nothing where the suite was stopped before.
-    async fn case(&self, number: usize, total: usize, experiment: &Experiment) -> Option<SuiteCase> {
+    async fn case(&self, number: usize, total: usize, turn: &Turn<'_>) -> Option<SuiteCase> {
+        let Turn { experiment, folder } = turn;
         let wanted = rate_of(experiment).clamp(1, RATE_SIDE_BY_SIDE_MAX);
         // It is never closed, so this only waits.
         let _rate = self.rate.acquire_many(wanted).await.ok();
@@ -214,23 +240,23 @@ impl Suite<'_> {
             return None;
         }
         if total > 1 {
-            eprintln!("[{number}/{total}] {}", experiment.metadata.name);
+            eprintln!("[{number}/{total}] {folder}");
         }
         let started = Instant::now();
-        let (code, verdict) = self.one(experiment).await;
+        let (code, verdict) = self.one(turn).await;
         let verdict = verdict.unwrap_or_else(|reason| Verdict::not_run(experiment, reason));
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let folder = experiment.metadata.name.clone();
-        Some(SuiteCase { verdict, duration_ms, folder, exit_code: code })
+        Some(SuiteCase { verdict, duration_ms, folder: folder.clone(), exit_code: code })
     }
 
     /// Finds or makes the cluster of one experiment, and runs it there. The text is why there is no verdict.
-    async fn one(&self, experiment: &Experiment) -> (ExitCode, Result<Verdict, String>) {
+    async fn one(&self, turn: &Turn<'_>) -> (ExitCode, Result<Verdict, String>) {
+        let experiment = turn.experiment;
         match self.place {
-            Place::Standing(cluster) => self.on_cluster(experiment, cluster).await,
+            Place::Standing(cluster) => self.on_cluster(turn, cluster).await,
             Place::Sandboxes { .. } => match embedded::start(&experiment.spec.given.sandbox).await {
                 Ok(sandbox) => {
-                    let ended = self.on_cluster(experiment, &sandbox.cluster).await;
+                    let ended = self.on_cluster(turn, &sandbox.cluster).await;
                     sandbox.stop().await;
                     ended
                 }
@@ -243,7 +269,8 @@ impl Suite<'_> {
     }
 
     /// Plans, checks and runs one experiment.
-    async fn on_cluster(&self, experiment: &Experiment, cluster: &Cluster) -> (ExitCode, Result<Verdict, String>) {
+    async fn on_cluster(&self, turn: &Turn<'_>, cluster: &Cluster) -> (ExitCode, Result<Verdict, String>) {
+        let experiment = turn.experiment;
         let plan = match prepare(experiment, cluster).await {
             Ok(plan) => plan,
             Err((code, problem)) => {
@@ -259,7 +286,7 @@ impl Suite<'_> {
                 return (ExitCode::Setup, Err(problem));
             }
         };
-        let folder = self.out.join(&experiment.metadata.name);
+        let folder = self.out.join(&turn.folder);
         let lanes: Vec<String> = experiment.spec.load.iter().map(|lane| lane.name.clone()).collect();
         let (style, shown) = Style::of_stderr();
         // Views of several runs would write over each other.
@@ -306,6 +333,7 @@ impl Suite<'_> {
         let junit = report::junit::render(&name, cases).map_err(std::io::Error::other)?;
         std::fs::write(self.out.join("junit.xml"), junit)?;
         std::fs::write(self.out.join("summary.json"), report::suite::summary_json(cases)?)?;
+        std::fs::write(self.out.join("summary.md"), report::markdown::of_suite(cases))?;
         std::fs::write(self.out.join("index.html"), report::suite::index_html(&name, cases))
     }
 }
@@ -359,7 +387,7 @@ fn questions(right: &Right) -> Vec<AccessQuestion> {
     right.verbs.iter().map(question).collect()
 }
 
-/// Judges a record from its folder alone and writes `verdict.json` and `report.html` into it.
+/// Judges a record from its folder alone and writes the verdict and all that is made from it into it.
 pub fn conclude(folder: &Path) -> Result<Verdict, String> {
     let record = reader::read(folder).map_err(|error| chain(&error))?;
     let verdict = judge::judge(&record);
@@ -370,6 +398,8 @@ pub fn conclude(folder: &Path) -> Result<Verdict, String> {
     };
     write("verdict.json", &json)?;
     write("report.html", &report::html::render(&record, &verdict))?;
+    write("summary.md", &report::markdown::of_one(&verdict))?;
+    write("metrics.prom", &report::prometheus::render(&verdict))?;
     Ok(verdict)
 }
 

@@ -35,7 +35,16 @@ impl Validator<'_> {
     fn expectation(&mut self, path: &Path, expectation: &Expectation, lanes: Option<&[String]>) {
         let lane = match expectation {
             Expectation::Lost(lost) => {
-                self.exactly_one(path, "lost", &[("atMost", lost.at_most.is_some()), ("share", lost.share.is_some())]);
+                let bounds = [
+                    ("atMost", lost.at_most.is_some()),
+                    ("share", lost.share.is_some()),
+                    ("bound95", lost.bound95.is_some()),
+                ];
+                self.exactly_one(path, "lost", &bounds);
+                if lost.bound95.is_some_and(|bound| bound.fraction() <= 0.0) {
+                    let what = "no number of requests shows that nothing is ever lost";
+                    self.problem(&path.key("bound95"), what, "write a rate above 0%, such as 0.1%");
+                }
                 lost.lane.as_deref()
             }
             Expectation::Latency(latency) => {
@@ -121,7 +130,11 @@ fn subject(expectation: &Expectation) -> String {
     };
     match expectation {
         Expectation::Lost(lost) => {
-            let unit = if lost.share.is_some() { "the share of lost requests" } else { "the number of lost requests" };
+            let unit = match (lost.share, lost.bound95) {
+                (Some(_), _) => "the share of lost requests",
+                (None, Some(_)) => "the loss rate",
+                (None, None) => "the number of lost requests",
+            };
             format!("{unit}{}", within(&lost.lane, lost.phase.map(super::super::schema::Phase::as_str)))
         }
         Expectation::Latency(latency) => format!(

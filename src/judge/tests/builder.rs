@@ -8,8 +8,8 @@ use crate::{
         Record, RecordedInterval,
         event::{
             BudgetSeen, ContainerSeen, EndReason, Ended, EndpointSeen, Event, EvictionAnswer, EvictionSeen,
-            LaneInterval, LostRequest, Micros, NodeSeen, Note, NoteKind, Outcome, PodSeen, PreStop, RetrySafe, Started,
-            StepChange, StepState, What, WorkloadSeen,
+            KubeEventSeen, LaneInterval, LostRequest, Micros, NodeSeen, Note, NoteKind, Outcome, PodSeen, PreStop,
+            RetrySafe, Started, StepChange, StepState, What, WorkloadSeen,
         },
         samples::Samples,
     },
@@ -67,6 +67,8 @@ impl Scene {
             spec_grace_seconds: 30,
             has_readiness_probe: true,
             pre_stop: Some(PreStop::Sleep(5_000)),
+            container_name: "web".to_owned(),
+            port: Some(8080),
             image: "evenkeel/demo:v1".to_owned(),
             ..PodSeen::default()
         };
@@ -139,6 +141,23 @@ impl Scene {
                 observed_generation: 1,
                 gone: false,
             }),
+        );
+    }
+
+    /// The Deployment gets a new template.
+    pub fn new_template(&mut self, seconds: f64) {
+        self.workload(seconds, 3, 0);
+        if let Some(What::Workload(workload)) = self.events.last_mut().map(|event| &mut event.what) {
+            (workload.generation, workload.observed_generation, workload.updated) = (2, 2, 0);
+        }
+    }
+
+    /// An Event of the cluster about a pod.
+    pub fn told(&mut self, seconds: f64, pod: &str, reason: &str, message: &str) {
+        let (object, reason, message) = (format!("pod/{pod}"), reason.to_owned(), message.to_owned());
+        self.see(
+            seconds,
+            What::KubeEvent(KubeEventSeen { object, reason, message, severity: "Warning".to_owned(), count: 1 }),
         );
     }
 

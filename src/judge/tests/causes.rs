@@ -1,19 +1,22 @@
 //! Each cause on a record that shows it, and a twin that is near it and must not get it.
 
-use super::builder::{Scene, at};
+use super::{
+    builder::{Scene, at},
+    scenes,
+};
 use crate::{
     judge::{cause::Cause, judge, verdict::Verdict},
     record::event::{Outcome, PreStop},
 };
 
 /// A run, and the cause that all its losses must have.
-struct Case {
-    name: &'static str,
-    cause: Cause,
-    scene: Scene,
+pub struct Case {
+    pub name: &'static str,
+    pub cause: Cause,
+    pub scene: Scene,
 }
 
-fn verdict_of(scene: &Scene) -> Verdict {
+pub fn verdict_of(scene: &Scene) -> Verdict {
     judge(&scene.record())
 }
 
@@ -35,7 +38,7 @@ fn one_goes(change: impl FnOnce(&mut Scene), exits_after: f64) -> Scene {
     three
 }
 
-fn without_prestop() -> Scene {
+pub fn without_prestop() -> Scene {
     let mut scene = one_goes(|scene| scene.template(|pod| pod.pre_stop = None), 0.3);
     scene.lose_many(Outcome::Refused, 10.05, 20);
     scene.lose_many(Outcome::RequestTimeout, 10.06, 10);
@@ -43,7 +46,7 @@ fn without_prestop() -> Scene {
     scene
 }
 
-fn short_prestop() -> Scene {
+pub fn short_prestop() -> Scene {
     let mut scene = one_goes(|scene| scene.template(|pod| pod.pre_stop = Some(PreStop::Sleep(300))), 0.6);
     scene.lose_many(Outcome::Refused, 10.4, 20);
     scene
@@ -64,7 +67,7 @@ fn rolls(probe: bool) -> Scene {
     scene
 }
 
-fn without_readiness() -> Scene {
+pub fn without_readiness() -> Scene {
     let mut scene = rolls(false);
     scene.lose_many(Outcome::Refused, 7.1, 100);
     scene.lose_many(Outcome::ResetBeforeByte, 9.1, 90);
@@ -81,7 +84,7 @@ fn exits_at_once() -> Scene {
 }
 
 /// Two pods evicted at 10 s, gone at 16 s; the new ones are ready at 20 s.
-fn evicted(nodes: [&str; 2], budget: bool) -> Scene {
+pub fn evicted(nodes: [&str; 2], budget: bool) -> Scene {
     let mut scene = Scene::new();
     scene.events.retain(|event| !matches!(event.what, crate::record::event::What::Workload(_)));
     scene.workload(-5.0, 2, 2);
@@ -99,7 +102,7 @@ fn evicted(nodes: [&str; 2], budget: bool) -> Scene {
     scene
 }
 
-fn one_replica() -> Scene {
+pub fn one_replica() -> Scene {
     let mut scene = Scene::new();
     scene.events.retain(|event| !matches!(event.what, crate::record::event::What::Workload(_)));
     scene.workload(-5.0, 1, 1);
@@ -118,7 +121,7 @@ fn forced() -> Scene {
     scene
 }
 
-fn crashed() -> Scene {
+pub fn crashed() -> Scene {
     let mut scene = Scene::three_pods();
     scene.crash("shop-7d9f-a", 10.0);
     scene.lose_many(Outcome::Refused, 9.5, 30);
@@ -151,7 +154,7 @@ fn answers_errors() -> Scene {
 
 fn cases() -> Vec<Case> {
     let case = |name, cause, scene| Case { name, cause, scene };
-    vec![
+    let mut cases = vec![
         case("without a preStop hook", Cause::PrestopMissing, without_prestop()),
         case("with a preStop hook of 0.3 s", Cause::PrestopTooShort, short_prestop()),
         case("without a readiness probe", Cause::ReadinessMissing, without_readiness()),
@@ -161,9 +164,11 @@ fn cases() -> Vec<Case> {
         case("one replica", Cause::SingleReplica, one_replica()),
         case("a forced deletion", Cause::ForcedDelete, forced()),
         case("a container that ends by itself", Cause::ContainerCrashed, crashed()),
-        case("a node that dies", Cause::NodeGone, node_died()),
-        case("a service that answers with errors", Cause::AnswersErrors, answers_errors()),
-    ]
+    ];
+    cases.extend(scenes::cases());
+    cases.push(case("a node that dies", Cause::NodeGone, node_died()));
+    cases.push(case("a service that answers with errors", Cause::AnswersErrors, answers_errors()));
+    cases
 }
 
 #[test]
@@ -262,7 +267,7 @@ fn twins() -> Vec<(&'static str, Cause, Scene)> {
 
 #[test]
 fn a_near_twin_does_not_get_the_cause() {
-    for (name, cause, scene) in twins() {
+    for (name, cause, scene) in twins().into_iter().chain(scenes::twins()) {
         let verdict = verdict_of(&scene);
         assert!(verdict.requests.lost > 0, "{name}");
         assert!(!verdict.requests.by_cause.contains_key(cause.as_str()), "{name}: {:?}", verdict.requests.by_cause);
@@ -356,11 +361,35 @@ fn the_advised_sleep_is_the_measured_time_rounded_up_with_a_margin() {
 
 #[test]
 fn the_findings_that_a_file_may_expect_are_those_that_the_judge_can_name() {
-    use crate::judge::finding::{BUDGET_BROKEN, DRAIN_BLOCKED, STEADY_STATE_NOT_MET};
+    use crate::judge::{
+        finding::{BUDGET_BROKEN, DRAIN_BLOCKED, STEADY_STATE_NOT_MET},
+        slow::SLOW_REQUESTS,
+    };
     let mut named: Vec<&str> = Cause::ALL.into_iter().map(Cause::as_str).collect();
-    named.extend([DRAIN_BLOCKED, BUDGET_BROKEN, STEADY_STATE_NOT_MET]);
+    named.extend([DRAIN_BLOCKED, BUDGET_BROKEN, STEADY_STATE_NOT_MET, SLOW_REQUESTS]);
     let mut known: Vec<&str> = crate::experiment::findings::FINDINGS.iter().map(|(id, _)| *id).collect();
     named.sort_unstable();
     known.sort_unstable();
     assert_eq!(named, known);
+}
+
+#[test]
+fn every_finding_has_its_page_and_its_row() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let table = std::fs::read_to_string(folder.join("verdicts-and-exit-codes.md")).unwrap();
+    let mut pages: Vec<String> = std::fs::read_dir(folder.join("findings"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for (id, _) in crate::experiment::findings::FINDINGS {
+        let page = std::fs::read_to_string(folder.join(format!("findings/{id}.md"))).unwrap_or_default();
+        assert!(page.starts_with(&format!("# {id}\n")), "docs/findings/{id}.md");
+        for heading in ["What it means", "How evenkeel knows", "What to change", "The patch"] {
+            let (_, after) = page.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("{id}: {heading}"));
+            assert!(after.lines().next().is_some_and(|line| line.len() >= 5), "{id}: {heading} says nothing");
+        }
+        assert!(table.contains(&format!("[`{id}`](findings/{id}.md)")), "{id} is not in the table of findings");
+        pages.retain(|page| *page != format!("{id}.md"));
+    }
+    assert_eq!(pages, Vec::<String>::new(), "pages of findings that do not exist");
 }

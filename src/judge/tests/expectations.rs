@@ -43,6 +43,26 @@ fn lost_requests_are_counted_in_their_lane_and_phase() {
 }
 
 #[test]
+fn a_bound_on_the_loss_rate_needs_enough_requests_to_be_told() {
+    let table = [
+        // 6,000 requests without a loss: below 0.0499 %.
+        (Scene::three_pods(), "0.05%", Some(true)),
+        (Scene::three_pods(), "0.04%", None),
+        // 12 of 6,000: between 0.115 % and 0.324 %.
+        (losing(), "0.4%", Some(true)),
+        (losing(), "0.2%", None),
+        (losing(), "0.1%", Some(false)),
+    ];
+    for (scene, bound, held) in table {
+        let expected = measured(scene, &json!({ "lost": { "bound95": bound } }));
+        assert_eq!(expected.held, held, "{bound}: {}", expected.measured);
+        assert!(expected.measured.contains("at 95 %"), "{}", expected.measured);
+    }
+    let verdict = judge(&Scene::three_pods().expecting(&json!([{ "lost": { "bound95": "0.01%" } }])).record());
+    assert!(verdict.reasons[0].contains("at least 29956 without a loss are needed"), "{:?}", verdict.reasons);
+}
+
+#[test]
 fn no_loss_in_too_few_requests_says_nothing() {
     let short = |end: f64| {
         let mut scene = Scene::three_pods();

@@ -3,5 +3,10 @@
 mod answers;
 pub mod builder;
 mod causes;
+mod claims;
+mod comparisons;
 mod expectations;
 mod random;
+mod remedies;
+mod scenes;
+mod slow;

@@ -16,6 +16,7 @@ fn pod(metadata: &Value, status: &Value) -> Pod {
             "nodeName": "worker", "terminationGracePeriodSeconds": 20,
             "containers": [
                 {"name": "shop", "image": "nginx:1.22", "readinessProbe": {"httpGet": {"port": 80}},
+                    "ports": [{"containerPort": 8080}, {"containerPort": 9090}],
                     "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}},
                 {"name": "side", "image": "busybox:1.35", "livenessProbe": {"httpGet": {"port": 81}}},
             ],
@@ -33,7 +34,8 @@ fn running() -> Value {
             {"name": "side", "ready": true, "restartCount": 9, "image": "", "imageID": "",
                 "state": {"waiting": {"reason": "CrashLoopBackOff"}}},
             {"name": "shop", "ready": true, "restartCount": 1, "image": "", "imageID": "",
-                "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}}},
+                "state": {"running": {"startedAt": "2026-01-02T03:04:05Z"}},
+                "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}},
         ],
     })
 }
@@ -55,8 +57,11 @@ fn a_running_pod_is_told_by_its_main_container() {
         has_readiness_probe: true,
         has_liveness_probe: false,
         pre_stop: Some(PreStop::Sleep(5_000)),
+        container_name: "shop".to_owned(),
+        port: Some(8080),
         image: "nginx:1.22".to_owned(),
         restarts: 1,
+        last_exit: Some(LastExit { exit_code: 137, reason: "OOMKilled".to_owned() }),
         container: ContainerSeen::Running { started_at: "2026-01-02T03:04:05Z".to_owned() },
         ..PodSeen::default()
     };

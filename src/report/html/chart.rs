@@ -107,7 +107,7 @@ fn svg(axis: Axis, grid: &str, body: &str) -> String {
 }
 
 /// Whole decades of milliseconds.
-struct LogScale {
+pub(super) struct LogScale {
     low: f64,
     high: f64,
 }
@@ -116,7 +116,7 @@ impl LogScale {
     /// A hundredth of a millisecond: what is faster is drawn there.
     const FLOOR_MS: f64 = 0.01;
 
-    fn of(times: impl Iterator<Item = Times>) -> Option<Self> {
+    pub(super) fn of(times: impl Iterator<Item = Times>) -> Option<Self> {
         let (low, high) = times.fold((f64::INFINITY, 0.0_f64), |(low, high), t| (low.min(t.p50), high.max(t.max)));
         if !low.is_finite() {
             return None;
@@ -126,12 +126,12 @@ impl LogScale {
         Some(Self { low, high })
     }
 
-    fn top(&self, ms: f64) -> f64 {
+    pub(super) fn top(&self, ms: f64) -> f64 {
         let place = (ms.max(Self::FLOOR_MS).log10() - self.low) / (self.high - self.low);
         (100.0 - place * 100.0).clamp(0.0, 100.0)
     }
 
-    fn marks(&self) -> Vec<Mark> {
+    pub(super) fn marks(&self) -> Vec<Mark> {
         let mark = |ms: f64| Mark { top: self.top(ms), text: short_duration(ms) };
         let decades = || (0..=8).map(|n| self.low + f64::from(n)).take_while(|decade| *decade <= self.high + 1e-9);
         let mut marks: Vec<Mark> = decades().map(|decade| mark(10_f64.powf(decade))).collect();

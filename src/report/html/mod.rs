@@ -7,16 +7,18 @@
 //! * [`top`]: verdict, figures, causes, advice.
 //! * [`timeline`]: lanes, happenings and pods over time, from [`series`], [`chart`], [`cluster`] and [`strip`] on one
 //!   [`axis`].
-//! * [`tables`]: expectations, requests, steps.
+//! * [`tables`]: expectations, requests, steps; [`claims`]: outages, budgets and pods as measured; [`percentiles`]: the curve.
 //! * [`background`]: moments, environment, file and plan, these as [`yaml`].
 //! * [`index`]: the page of a suite.
 
 pub mod axis;
 pub mod background;
 pub mod chart;
+pub mod claims;
 pub mod cluster;
 pub mod escape;
 pub mod index;
+pub mod percentiles;
 pub mod series;
 pub mod strip;
 pub mod tables;
@@ -46,6 +48,8 @@ pub fn render(record: &Record, verdict: &Verdict) -> String {
     top::write(&mut body, record, verdict);
     timeline::write(&mut body, axis, record, verdict, &story);
     tables::write(&mut body, verdict);
+    percentiles::write(&mut body, &record.intervals);
+    claims::write(&mut body, verdict);
     background::write(&mut body, record, &story);
     let title = format!("{}: {}", answer(verdict.verdict), verdict.experiment);
     page(&title, &body, SCRIPT)

@@ -6,7 +6,7 @@ use super::escape::{E, Sentence};
 use crate::{
     judge::{
         cause::Cause,
-        verdict::{Answer, Finding, Verdict},
+        verdict::{Answer, Finding, PatchHow, Verdict},
     },
     record::Record,
     report::wording::{answer, count, counted, cut, duration, fraction, share, why},
@@ -18,6 +18,8 @@ const MOST_EVIDENCE: usize = 20;
 const MOST_REASONS: usize = 8;
 /// The judge's word for losses without a cause.
 const UNEXPLAINED: &str = Cause::Unexplained.as_str();
+/// Longest command in characters; a patch of one container has some hundred.
+const MOST_COMMAND: usize = 4_000;
 /// Longest sentence of a finding in characters.
 const MOST_CHARS: usize = 1_000;
 
@@ -171,6 +173,18 @@ fn write_finding(out: &mut String, finding: &Finding, all_lost: u64) {
     }
     if !finding.advice.is_empty() {
         let _ = write!(out, r#"<p class="advice"><b>{todo}</b>{}</p>"#, Sentence(&cut(&finding.advice, MOST_CHARS)));
+    }
+    if let Some(patch) = &finding.patch {
+        let what = match patch.how {
+            PatchHow::Merge => "as a patch of",
+            PatchHow::Create => "as a new",
+        };
+        let _ = write!(
+            out,
+            r#"<p class="patch">{what} <code>{}</code>, measured here:</p><pre class="patch">{}</pre>"#,
+            E(&patch.object),
+            E(&cut(&patch.command, MOST_COMMAND)),
+        );
     }
     out.push_str("</article>");
 }

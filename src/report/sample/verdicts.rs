@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::{
     experiment::schema::Phase,
     judge::verdict::{
-        Answer, Expected, Finding, LaneSummary, Latency, Outage, PhaseSummary, Requests, StepSummary, UndoSummary,
-        Verdict,
+        Answer, BudgetClaim, Expected, Finding, LaneSummary, Latency, Outage, Patch, PatchHow, PhaseSummary, PodClaim,
+        Requests, StepSummary, UndoSummary, Verdict,
     },
     record::event::Outcome,
 };
@@ -60,6 +60,9 @@ pub fn held() -> Verdict {
             (Phase::After, phase(16_030.0, 21_030.0, 2_000, CALM)),
         ]),
         outages: Vec::new(),
+        recoveries: Vec::new(),
+        pods: Vec::new(),
+        budgets: Vec::new(),
         expectations: vec![
             expected("lost requests", Some(true), "0 of 8,412", "at most 0"),
             expected("p99 during fault", Some(true), "9.1 ms", "at most 250 ms"),
@@ -115,7 +118,30 @@ pub fn broken() -> Verdict {
             (Phase::Undo, phase(48_000.0, 49_000.0, requests(200, &[], &[]), CALM)),
             (Phase::After, phase(49_000.0, 60_000.0, requests(2_200, &[], &[]), CALM)),
         ]),
+        recoveries: crate::judge::outage::recoveries(&outages()),
         outages: outages(),
+        pods: vec![PodClaim {
+            pod: "shop-7d9f6c5b8-x2lqp".to_owned(),
+            node: Some("worker2".to_owned()),
+            deleted_ms: Some(9_270.0),
+            how: Some("evicted".to_owned()),
+            sigterm_after_ms: Some(0.0),
+            endpoint_off_after_ms: Some(1_900.0),
+            last_loss_after_ms: Some(1_280.0),
+            exit_after_ms: Some(40.0),
+            exit_code: Some(0),
+            prestop_ms: Some(0.0),
+            grace_ms: 30_000.0,
+            ..PodClaim::default()
+        }],
+        budgets: vec![BudgetClaim {
+            budget: "shop".to_owned(),
+            lowest_healthy: 3,
+            desired_healthy: 3,
+            lowest_at_ms: 9_270.0,
+            evictions_refused: 3,
+            ..BudgetClaim::default()
+        }],
         expectations: vec![
             expected("lost requests", Some(false), "143 of 12,000 (1.2 %)", "at most 0"),
             expected("longest outage in each lane", Some(false), "1.24 s in lane new", "at most 0 s"),
@@ -140,6 +166,8 @@ fn outages() -> Vec<Outage> {
         end_ms,
         lost,
         cause: cause.to_owned(),
+        phase: Some(Phase::Fault),
+        detected_after_ms: Some(120.0),
     };
     vec![
         outage("new", 9_310.0, 10_550.0, 48, "prestop-missing"),
@@ -164,6 +192,16 @@ fn findings() -> Vec<Finding> {
             ],
             advice: "give the container a preStop hook that sleeps for at least 4 s (measured: endpoints took up to 3.1 s)"
                 .to_owned(),
+            patch: Some(Patch {
+                object: "deployment/shop".to_owned(),
+                namespace: "shop".to_owned(),
+                how: PatchHow::Merge,
+                body: serde_json::json!({ "spec": { "template": { "spec": { "containers": [
+                    { "name": "shop", "lifecycle": { "preStop": { "sleep": { "seconds": 6 } } } }
+                ] } } } }),
+                command: r#"kubectl patch deployment/shop -n shop --type strategic -p '{"spec":{"template":{"spec":{"containers":[{"name":"shop","lifecycle":{"preStop":{"sleep":{"seconds":6}}}}]}}}}'"#
+                    .to_owned(),
+            }),
             lost: 139,
         },
         Finding {
@@ -171,6 +209,7 @@ fn findings() -> Vec<Finding> {
             claim: "the budget shop refused 3 evictions, which held the drain up for 10 s".to_owned(),
             evidence: vec!["3 of 5 eviction requests were answered 429, the first at 8.120 s.".to_owned()],
             advice: "nothing, if 10 s more for a drain are acceptable; otherwise allow 2 pods to be unavailable".to_owned(),
+            patch: None,
             lost: 0,
         },
     ]

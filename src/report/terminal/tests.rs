@@ -28,14 +28,16 @@ fn a_run_that_ended_in_an_error_says_what_was_not_put_back() {
 }
 
 #[test]
-fn no_line_is_wider_than_the_terminal_and_there_are_at_most_25() {
+fn no_line_is_wider_than_the_terminal_and_there_are_at_most_20() {
     for verdict in [sample::held(), sample::broken(), sample::inconclusive(), sample::error()] {
         for width in [60, 80, 100, 140] {
             let text = summary(&verdict, "runs/x/report.html", Style { colour: false, width });
-            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}\n{text}");
+            // A command is there to be copied, so it stays in one line.
+            let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("kubectl"));
+            assert!(lines.all(|line| line.chars().count() <= width), "{width}\n{text}");
         }
         let lines = shown(&verdict).lines().count();
-        assert!(lines <= 25, "{lines} lines");
+        assert!(lines <= 20, "{lines} lines");
     }
 }
 

@@ -1,0 +1,127 @@
+//! Measured claims: what each pod and each budget promised, and what became of it. A pod that is told to stop gets time
+//! before SIGTERM and time after it; a Service stops sending to it; a process ends. Each has a time here.
+
+use std::collections::HashMap;
+
+use super::{
+    budget,
+    cause::PROPAGATION_US,
+    facts::{Facts, milliseconds},
+    gap::covering,
+    life::{Hook, Life},
+    tally::Loss,
+    verdict::{BudgetClaim, PodClaim},
+};
+use crate::record::event::{ContainerSeen, Micros};
+
+/// The exit code of a process that SIGKILL ended.
+const KILLED: i32 = 137;
+
+/// Every pod that was seen, by its first event.
+#[must_use]
+pub fn pods(facts: &Facts<'_>) -> Vec<PodClaim> {
+    // Losses by the pod's name where an answer told it, and by its uid where the cause did.
+    let mut last_losses: HashMap<&str, Micros> = HashMap::new();
+    for loss in &facts.tally.losses {
+        let pod = match (&loss.request.pod, loss.why.uid) {
+            (Some(name), _) => name.as_str(),
+            // One that found no endpoint at all was sent to nobody.
+            (None, Some(uid)) if !found_nobody(facts, loss) => uid,
+            (None, _) => continue,
+        };
+        let last = last_losses.entry(pod).or_insert(loss.request.sent_us);
+        *last = (*last).max(loss.request.sent_us);
+    }
+    let last_loss = |life: &Life| {
+        let keys = [life.last.name.as_str(), life.last.uid.as_str()];
+        keys.iter().filter_map(|key| last_losses.get(key)).max().copied()
+    };
+    facts.timeline.lives.iter().map(|life| pod(facts, life, last_loss(life))).collect()
+}
+
+fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>) -> PodClaim {
+    // What comes after the load is the clean-up.
+    let deleted = life.deleted.filter(|at| *at <= facts.timeline.end);
+    let ms = |at: Option<Micros>| at.filter(|at| *at < Micros::MAX).map(milliseconds);
+    let since_deletion = |at: Option<Micros>| ms(Some(at?.saturating_sub(deleted?)));
+    let new = |at: Option<Micros>| at.filter(|at| *at > life.first_seen());
+    let endpoint = facts.timeline.services.values().find_map(|service| service.endpoint_of(life));
+    let off = deleted.and_then(|deleted| {
+        let off = endpoint?.off_after(deleted.saturating_sub(PROPAGATION_US))?;
+        (off < Micros::MAX).then_some(off)
+    });
+    let ready = new(life.first_ready());
+    PodClaim {
+        pod: life.last.name.clone(),
+        node: life.node().map(str::to_owned),
+        created_ms: new(life.started).and_then(|_| ms(Some(life.first_seen()))),
+        running_ms: ms(life.started),
+        ready_ms: ms(ready),
+        boot_ms: ready.zip(life.started).map(|(ready, started)| milliseconds(ready.saturating_sub(started))),
+        first_endpoint_ms: endpoint.and_then(|endpoint| ms(endpoint.first_ready())).filter(|_| ready.is_some()),
+        deleted_ms: ms(deleted),
+        how: deleted.map(|_| how(life).to_owned()),
+        sigterm_after_ms: since_deletion(life.sigterm().filter(|_| !life.forced)),
+        endpoint_off_after_ms: since_deletion(off),
+        last_loss_after_ms: since_deletion(last_loss).filter(|after| *after >= 0.0),
+        exit_after_ms: since_deletion(life.exited),
+        exit_code: exit_code(life).filter(|_| deleted.is_some() || life.deleted.is_none()),
+        killed: deleted.is_some() && exit_code(life) == Some(KILLED),
+        prestop_ms: match life.hook {
+            Hook::Sleeps(length) => Some(milliseconds(length)),
+            Hook::Missing | Hook::Failed => Some(0.0),
+            Hook::Unknown => None,
+        },
+        grace_ms: milliseconds(life.last.spec_grace_seconds.clamp(0, 86_400).saturating_mul(1_000_000)),
+        restarts: life.last.restarts,
+        unready_ms: life
+            .unready()
+            .iter()
+            .map(|(from, to)| milliseconds((*to).min(facts.timeline.end).saturating_sub(*from)).max(0.0))
+            .sum(),
+    }
+}
+
+fn found_nobody(facts: &Facts<'_>, loss: &Loss<'_>) -> bool {
+    let lane = facts.record.experiment.spec.load.iter().find(|lane| lane.name == loss.request.lane);
+    let service = lane.and_then(|lane| facts.timeline.services.get(lane.service.as_str()));
+    service.is_some_and(|service| covering(service, loss.request).is_some())
+}
+
+const fn how(life: &Life<'_>) -> &'static str {
+    if life.forced {
+        "removed by force"
+    } else if life.evicted {
+        "evicted"
+    } else {
+        "deleted"
+    }
+}
+
+fn exit_code(life: &Life<'_>) -> Option<i32> {
+    life.seen.iter().rev().find_map(|(_, pod)| match &pod.container {
+        ContainerSeen::Terminated { exit_code, .. } => Some(*exit_code),
+        _ => None,
+    })
+}
+
+/// Every budget that was seen.
+#[must_use]
+pub fn budgets(facts: &Facts<'_>) -> Vec<BudgetClaim> {
+    if facts.timeline.contradicts_itself {
+        return Vec::new();
+    }
+    let claim = |name: &&str| {
+        let measured = budget::measure(&facts.timeline, name)?;
+        Some(BudgetClaim {
+            budget: (*name).to_owned(),
+            lowest_healthy: measured.lowest.healthy,
+            desired_healthy: measured.lowest.desired,
+            lowest_at_ms: milliseconds(measured.lowest.at_us),
+            short_from_ms: measured.short.map(|(from, _)| milliseconds(from)),
+            short_to_ms: measured.short.map(|(_, to)| milliseconds(to)),
+            evictions_refused: measured.refused as u64,
+        })
+    };
+    facts.timeline.budgets.keys().filter_map(claim).collect()
+}

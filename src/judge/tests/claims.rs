@@ -1,0 +1,103 @@
+//! What was measured of pods and budgets, and of outages.
+
+use super::{
+    builder::Scene,
+    causes::{short_prestop, verdict_of},
+    scenes::{PODS, readiness_lost},
+};
+use crate::{
+    experiment::schema::Phase,
+    judge::verdict::{PodClaim, Verdict},
+    record::event::{ContainerSeen, Outcome},
+};
+
+fn claim(verdict: &Verdict, pod: &str) -> PodClaim {
+    verdict.pods.iter().find(|claim| claim.pod == pod).unwrap_or_else(|| panic!("{pod}")).clone()
+}
+
+/// Equal but for the last bits of a float.
+fn near(measured: Option<f64>, expected: f64) -> bool {
+    measured.is_some_and(|measured| (measured - expected).abs() < 1e-6)
+}
+
+#[test]
+fn the_end_of_a_pod_is_measured_from_its_deletion() {
+    let going = claim(&verdict_of(&short_prestop()), PODS[0]);
+    assert_eq!((going.how.as_deref(), going.exit_code, going.killed), (Some("deleted"), Some(0), false));
+    assert!(near(going.deleted_ms, 10_000.0) && near(going.sigterm_after_ms, 300.0), "{going:?}");
+    assert!(near(going.endpoint_off_after_ms, 100.0) && near(going.exit_after_ms, 600.0), "{going:?}");
+    // The last of the 20 losses, 30 ms apart from 0.4 s on.
+    assert!(near(going.last_loss_after_ms, 970.0) && near(going.prestop_ms, 300.0), "{going:?}");
+}
+
+#[test]
+fn the_start_of_a_pod_is_measured_where_it_was_seen() {
+    let verdict = verdict_of(&short_prestop());
+    let new = claim(&verdict, "shop-7d9f-d");
+    assert!(near(new.running_ms, 11_000.0) && near(new.ready_ms, 13_000.0) && near(new.boot_ms, 2_000.0), "{new:?}");
+    assert!(near(new.first_endpoint_ms, 13_050.0), "{new:?}");
+    assert_eq!((new.deleted_ms, new.exit_after_ms), (None, None));
+}
+
+#[test]
+fn a_process_that_outlives_its_grace_is_seen_to_be_killed() {
+    let mut scene = Scene::three_pods();
+    scene.pod(10.0, PODS[0], |seen| {
+        seen.terminating = true;
+        seen.grace_seconds = Some(30);
+    });
+    scene.pod(40.5, PODS[0], |seen| {
+        let (reason, time) = ("Error".to_owned(), "2026-01-01T00:00:00Z".to_owned());
+        seen.container =
+            ContainerSeen::Terminated { exit_code: 137, reason, started_at: time.clone(), finished_at: time };
+    });
+    scene.end = 45.0;
+    let killed = claim(&verdict_of(&scene), PODS[0]);
+    assert_eq!((killed.exit_code, killed.killed), (Some(137), true));
+}
+
+#[test]
+fn outages_have_a_phase_a_time_to_detect_and_a_time_to_recover() {
+    let mut scene = Scene::three_pods();
+    scene.crash(PODS[0], 10.0);
+    scene.lose_many(Outcome::Refused, 9.5, 30);
+    let verdict = verdict_of(&scene);
+    let outage = &verdict.outages[0];
+    assert_eq!((outage.phase, outage.cause.as_str()), (Some(Phase::Fault), "container-crashed"));
+    // The endpoint is off at 10.1 s.
+    assert!(near(outage.detected_after_ms, 600.0), "{outage:?}");
+    let recovery = &verdict.recoveries[0];
+    assert_eq!((recovery.lane.as_str(), recovery.phase, recovery.outages), ("new", Phase::Fault, 1));
+    assert!(near(Some(recovery.recovered_after_ms), 29.0 * 30.0 + 2.0), "{recovery:?}");
+    let quiet = verdict_of(&Scene::three_pods());
+    assert_eq!((quiet.outages.len(), quiet.recoveries.len()), (0, 0));
+}
+
+#[test]
+fn an_outage_of_a_service_without_endpoints_is_detected_from_its_beginning() {
+    // The endpoints go at 10.1 s, the pods answer until 15.2 s.
+    let mut scene = Scene::three_pods();
+    for pod in PODS {
+        scene.delete(pod, 10.0, [15.2, 16.5], false);
+    }
+    scene.lose_many(Outcome::Refused, 15.3, 30);
+    let verdict = verdict_of(&scene);
+    assert!(near(verdict.outages[0].detected_after_ms, 0.0), "{:?}", verdict.outages);
+    // Nothing was sent to a pod of a Service that had none.
+    assert!(verdict.pods.iter().all(|claim| claim.last_loss_after_ms.is_none()), "{:?}", verdict.pods);
+}
+
+#[test]
+fn what_the_clean_up_does_to_a_pod_is_no_claim() {
+    let mut scene = Scene::three_pods();
+    scene.delete(PODS[0], 31.0, [36.2, 37.5], false);
+    let claim = claim(&verdict_of(&scene), PODS[0]);
+    assert_eq!((claim.deleted_ms, claim.how, claim.exit_after_ms, claim.exit_code), (None, None, None, None));
+}
+
+#[test]
+fn the_time_without_readiness_is_measured() {
+    let verdict = verdict_of(&readiness_lost());
+    assert!(near(Some(claim(&verdict, PODS[1]).unready_ms), 10_000.0));
+    assert!(near(Some(claim(&verdict_of(&Scene::three_pods()), PODS[1]).unready_ms), 0.0));
+}
