@@ -54,7 +54,9 @@ pub fn dispatch(cli: Cli) -> std::process::ExitCode {
 }
 
 fn perform_in_runtime(command: Command) -> ExitCode {
-    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    // The sample service says when it starts and stops, as services do: that is what `kubectl logs` shows.
+    let default = if matches!(command, Command::Demo(_)) { "info" } else { LOGGED };
+    let filter = EnvFilter::try_from_env("EVENKEEL_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
     // One thread conducts; the load core has one of its own.

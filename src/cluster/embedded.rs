@@ -57,6 +57,12 @@ pub async fn start_with(shape: &SandboxShape, executable: &Path) -> Result<Embed
 }
 
 impl Embedded {
+    /// Power over its nodes.
+    #[must_use]
+    pub const fn nodes(&self) -> &sandbox::Nodes {
+        self.sandbox.power()
+    }
+
     /// Ends the sandbox and waits until none of its processes is left.
     pub async fn stop(self) {
         self.sandbox.stop().await;

@@ -12,8 +12,9 @@ use hyper::{
     body::Incoming,
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
+use rustix::time::{ClockId, clock_gettime};
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, sleep},
 };
 
@@ -29,6 +30,12 @@ pub const VERSION_HEADER: HeaderName = HeaderName::from_static("x-evenkeel-versi
 
 /// The longest answer that `/slow` can be asked for; beyond any grace period in use.
 const SLOW_MAX: Duration = Duration::from_secs(600);
+
+/// The most CPU time that one `/burn` can be asked for.
+const BURN_MAX: Duration = Duration::from_secs(10);
+
+/// How many requests burn at the same time; others wait for their turn, as for a core.
+const BURNING_MAX: usize = 4;
 
 /// What a body is filled with, over and over.
 const BODY_TEXT: &[u8] = b"evenkeel demo\n";
@@ -51,6 +58,7 @@ pub(super) struct Service {
     ready_at: Instant,
     condition: watch::Sender<Condition>,
     stage: watch::Receiver<Stage>,
+    burning: Arc<Semaphore>,
 }
 
 impl Service {
@@ -67,6 +75,7 @@ impl Service {
             body: BODY_TEXT.iter().copied().cycle().take(options.body_bytes as usize).collect(),
             ready_at,
             condition: watch::Sender::new(Condition::Healthy),
+            burning: Arc::new(Semaphore::new(BURNING_MAX)),
             stage,
             options,
         })
@@ -125,8 +134,27 @@ impl Service {
             "/readyz" if Instant::now() < self.ready_at => text(StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n"),
             "/readyz" => text(StatusCode::OK, "ready\n"),
             "/slow" => slow(uri.query()).await,
+            "/burn" => self.burn(uri.query()).await,
             "/hang" => future::pending().await,
             _ => text(StatusCode::NOT_FOUND, "no such path\n"),
+        }
+    }
+
+    /// Uses up CPU time beside the event loop, so that other paths answer as before as long as there is a core for them.
+    async fn burn(&self, query: Option<&str>) -> Response<Full<Bytes>> {
+        let wanted = parameter(query, "ms").and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let Some(wanted) = wanted.filter(|wanted| *wanted <= BURN_MAX) else {
+            return text(StatusCode::BAD_REQUEST, "say how much CPU time, as in /burn?ms=500; at most 10000\n");
+        };
+        let turn = Arc::clone(&self.burning).acquire_owned().await;
+        let burnt = tokio::task::spawn_blocking(move || {
+            burn(wanted);
+            // Held until here, also when the client has gone away before.
+            drop(turn);
+        });
+        match burnt.await {
+            Ok(()) => text(StatusCode::OK, "burnt\n"),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the burning thread ended early\n"),
         }
     }
 
@@ -147,6 +175,21 @@ impl Service {
         self.condition.send_replace(condition);
         text(StatusCode::OK, format!("{condition:?}\n").to_lowercase())
     }
+}
+
+/// Keeps a core busy until this thread has used so much CPU time, however long that takes on a busy machine.
+fn burn(wanted: Duration) {
+    let began = used();
+    while used().saturating_sub(began) < wanted {
+        for turn in 0..10_000_u32 {
+            std::hint::black_box(turn);
+        }
+    }
+}
+
+/// The CPU time of this thread.
+fn used() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 async fn slow(query: Option<&str>) -> Response<Full<Bytes>> {
@@ -182,4 +225,17 @@ fn host_name() -> String {
         .ok()
         .or_else(|| std::env::var("HOSTNAME").ok())
         .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn burning_takes_cpu_time_and_not_just_time() {
+        let began = used();
+        burn(Duration::from_millis(30));
+        let took = used().saturating_sub(began);
+        assert!((30..1_000).contains(&took.as_millis()), "{took:?}");
+    }
 }

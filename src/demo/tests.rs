@@ -188,7 +188,7 @@ async fn bodies_have_the_size_that_was_asked_for_and_echo_what_was_sent() {
 async fn an_answer_takes_as_long_as_it_was_told_to_but_a_probe_does_not() {
     let demo = Demo::started(&["--answer-in", "200ms"]).await;
     let mut client = demo.connect().await;
-    for (path, least_ms) in [("/", 200), ("/echo?id=1", 200), ("/slow?ms=100", 100)] {
+    for (path, least_ms) in [("/", 200), ("/echo?id=1", 200), ("/slow?ms=100", 100), ("/burn?ms=20", 20)] {
         let asked = Instant::now();
         assert_eq!(client.ask(path).await.unwrap().status, 200);
         assert!(asked.elapsed() >= Duration::from_millis(least_ms), "{path}");
@@ -201,7 +201,7 @@ async fn an_answer_takes_as_long_as_it_was_told_to_but_a_probe_does_not() {
 async fn a_wait_that_cannot_be_read_or_is_too_long_is_refused() {
     let demo = Demo::started(&[]).await;
     let mut client = demo.connect().await;
-    for path in ["/slow", "/slow?ms=", "/slow?ms=-1", "/slow?ms=600001"] {
+    for path in ["/slow", "/slow?ms=", "/slow?ms=-1", "/slow?ms=600001", "/burn", "/burn?ms=x", "/burn?ms=10001"] {
         assert_eq!(client.ask(path).await.unwrap().status, 400, "{path}");
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Node;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::mpsc,
@@ -21,10 +22,11 @@ use super::{
         ContainerRef, ExecEnd, ExecOutput, ExecRequest, ExecSession, LogOptions, LogStream, Measured, PodAccess, Usage,
         Used,
     },
+    controllers::node_lifecycle,
     error::ApiError,
     kinds,
     kubelet::{Kubelet, log},
-    metrics::{ContainerUsage, PodMetrics as _, Reading, Sampler, Source},
+    metrics::{ContainerUsage, PodMetrics as _, RESOLUTION, Reading, Sampler, Source},
     names,
     registry::Registry,
 };
@@ -64,6 +66,12 @@ impl PodAccess for Pods {
             Ok(stream)
         }
         .boxed()
+    }
+
+    fn may_exec(&self, request: &ExecRequest) -> Result<(), ApiError> {
+        let kubelet = self.kubelet.upgrade().ok_or_else(gone)?;
+        let of = &request.container;
+        kubelet.may_exec(&of.namespace, &of.pod, Some(&of.container), &request.command)
     }
 
     fn exec<'a>(&'a self, request: &'a ExecRequest) -> BoxFuture<'a, Result<ExecSession, ApiError>> {
@@ -183,7 +191,7 @@ impl Measurements {
             let measured = Measured {
                 namespace: pod.namespace.clone(),
                 name: pod.name.clone(),
-                timestamp: usage.at.to_string(),
+                timestamp: in_seconds(usage.at),
                 window_ms: u64::try_from(usage.window.as_millis()).unwrap_or(u64::MAX),
                 containers: containers.collect(),
             };
@@ -193,22 +201,36 @@ impl Measurements {
     }
 }
 
+/// A time as objects have it.
+fn in_seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or_default().to_string()
+}
+
 fn used(usage: &ContainerUsage) -> Used {
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     Used { cpu_nanocores: positive(usage.cpu_nanos), memory_bytes: positive(usage.memory_bytes) }
 }
 
 impl Usage for Measurements {
-    /// Nothing runs on a node but its pods.
+    /// Nothing runs on a node but its pods; one that is heard of and has none uses nothing.
     fn nodes(&self) -> Vec<Measured> {
-        let mut nodes: BTreeMap<String, Measured> = BTreeMap::new();
+        let heard_of = self.registry.all::<Node>(None).into_iter().filter(|node| node_lifecycle::is_ready(node));
+        let idle = |name: String| Measured {
+            name,
+            timestamp: in_seconds(names::now()),
+            window_ms: u64::try_from(RESOLUTION.as_millis()).unwrap_or(u64::MAX),
+            containers: vec![(String::new(), Used::default())],
+            ..Measured::default()
+        };
+        let mut nodes: BTreeMap<String, Measured> =
+            heard_of.filter_map(|node| node.metadata.name.clone()).map(|name| (name.clone(), idle(name))).collect();
         for (node, pod) in self.by_node(None) {
             let entry = nodes.entry(node.clone()).or_insert_with(|| Measured {
                 name: node,
                 containers: vec![(String::new(), Used::default())],
                 ..Measured::default()
             });
-            entry.timestamp = entry.timestamp.clone().max(pod.timestamp);
+            entry.timestamp = pod.timestamp;
             entry.window_ms = pod.window_ms;
             for (_, used) in pod.containers {
                 let whole = &mut entry.containers[0].1;
@@ -221,5 +243,45 @@ impl Usage for Measurements {
 
     fn pods(&self, namespace: Option<&str>) -> Vec<Measured> {
         self.by_node(namespace).into_iter().map(|(_, measured)| measured).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::sandbox::fixture;
+
+    /// Each container has used more at each look.
+    struct Busy(std::sync::atomic::AtomicU64);
+
+    impl Source for Busy {
+        fn readings(&self, _namespace: &str, _pod: &str) -> Vec<Reading> {
+            let cpu = Duration::from_millis(self.0.fetch_add(100, std::sync::atomic::Ordering::Relaxed));
+            vec![Reading { container: "main".to_owned(), cpu, memory_bytes: 1024 }]
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_uses_what_its_pods_use_and_without_any_nothing() {
+        let registry = fixture::registry();
+        for name in ["busy", "idle"] {
+            fixture::node(&registry, name, &json!({}));
+        }
+        let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+        fixture::node(&registry, "lost", &unready);
+        fixture::running(&registry, "a", "busy", 1, true, &json!({}));
+        let sampler = Arc::new(Sampler::new(Arc::clone(&registry), Arc::new(Busy(0.into()))));
+        sampler.sample();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        sampler.sample();
+        let nodes = Measurements::of(&sampler, &registry).nodes();
+        let used: Vec<(&str, u64)> =
+            nodes.iter().map(|node| (node.name.as_str(), node.containers[0].1.cpu_nanocores)).collect();
+        assert_eq!(used, [("busy", 10_000_000), ("idle", 0)]);
+        assert!(nodes.iter().all(|node| node.timestamp.len() == "2026-01-01T00:00:00Z".len()), "{nodes:?}");
     }
 }

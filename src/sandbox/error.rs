@@ -157,7 +157,12 @@ impl ApiError {
     /// 403, with the whole message.
     #[must_use]
     pub fn forbidden(group: &str, resource: &str, name: &str, why: impl fmt::Display) -> Self {
-        let message = format!("{} {name:?} is forbidden: {why}", qualified(resource, group));
+        let resource_name = qualified(resource, group);
+        let message = if name.is_empty() {
+            format!("{resource_name} is forbidden: {why}")
+        } else {
+            format!("{resource_name} {name:?} is forbidden: {why}")
+        };
         Self::new(403, "Forbidden", message, details(group, resource, name))
     }
 

@@ -13,6 +13,7 @@
 //! * [`random`]: chance that can be repeated.
 //! * [`selectors`]: label selectors of typed objects.
 //! * [`topology`], [`block`]: the nodes of a new cluster, and its addresses.
+//! * [`nodes`]: power over nodes.
 //! * [`start`]: all of it together, from start to stop; `adapters` stands between the parts.
 
 mod adapters;
@@ -27,6 +28,7 @@ pub mod kubelet;
 pub mod metrics;
 pub mod names;
 pub mod net;
+mod nodes;
 pub mod random;
 pub mod registry;
 pub mod scheduler;
@@ -35,5 +37,6 @@ mod start;
 pub mod store;
 mod topology;
 
+pub use nodes::Nodes;
 pub use start::{Options, Sandbox, SandboxError, VERSION};
 pub use topology::{NodeShape, Topology};

@@ -18,9 +18,10 @@ use super::{
     controllers::{self, start::Sources},
     error::ApiError,
     kinds,
-    kubelet::{Kubelet, KubeletError, KubeletOptions, NodePower, NodeSpec, Programs},
+    kubelet::{Kubelet, KubeletError, KubeletOptions, NodeSpec, Programs},
     metrics::{self, Sampler},
     net::{self, ServiceTables},
+    nodes::Nodes,
     random::Random,
     registry::{Registry, admission::Allocator},
     scheduler,
@@ -126,7 +127,7 @@ pub enum SandboxError {
 struct Handles {
     client: kube::Client,
     tables: Arc<ServiceTables>,
-    power: NodePower,
+    power: Nodes,
     kubeconfig: Option<String>,
 }
 
@@ -186,9 +187,9 @@ impl Sandbox {
         Arc::clone(&self.handles.tables)
     }
 
-    /// Power over its nodes. A node without power is dark to the network too: see [`ServiceTables::set_node_dark`].
+    /// Power over its nodes.
     #[must_use]
-    pub const fn power(&self) -> &NodePower {
+    pub const fn power(&self) -> &Nodes {
         &self.handles.power
     }
 
@@ -300,7 +301,8 @@ async fn assemble(
             drop(server);
         });
     }
-    let handles = Handles { client: api.client(), tables, power: kubelet.power(), kubeconfig };
+    let power = Nodes::new(kubelet.power(), Arc::clone(&tables));
+    let handles = Handles { client: api.client(), tables, power, kubeconfig };
     Ok((handles, kubelet))
 }
 

@@ -1,12 +1,15 @@
 //! The cluster that scenarios run on, and the few verbs that they need: raw requests, so that codes and messages are
 //! those on the wire.
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{fmt::Debug, future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use evenkeel::cluster::{self, Cluster, On, embedded};
 use evenkeel::experiment::schema::SandboxShape;
+use futures::FutureExt as _;
 use kube::client::Body;
 use serde_json::{Value, json};
+
+use crate::power::{Deed, Power};
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -42,6 +45,24 @@ impl Arm {
         }
     }
 
+    /// Power over its nodes, where anybody here has it: on kind they are containers.
+    pub fn power(&self) -> Option<Power> {
+        match self {
+            Self::Sandbox(embedded) => Some(Power::Sandbox(embedded.nodes().clone())),
+            Self::Real(cluster) if matches!(cluster.on, On::Kind(_)) => {
+                let engine = std::env::var("KIND_EXPERIMENTAL_PROVIDER");
+                Some(Power::Engine(engine.unwrap_or_else(|_| "docker".to_owned())))
+            }
+            Self::Real(_) => None,
+        }
+    }
+
+    /// Whether somebody measures what pods use; kind has no metrics-server unless one is installed.
+    pub async fn measures(&self) -> bool {
+        let request = http::Request::builder().uri("/apis/metrics.k8s.io/v1beta1").body(Body::empty()).unwrap();
+        self.cluster().client.send(request).await.is_ok_and(|answer| answer.status().is_success())
+    }
+
     fn cluster(&self) -> &Cluster {
         match self {
             Self::Sandbox(embedded) => &embedded.cluster,
@@ -61,6 +82,7 @@ impl Arm {
 #[derive(Clone)]
 pub struct Ctx {
     cluster: Cluster,
+    power: Option<Power>,
     /// Its namespace.
     pub ns: String,
 }
@@ -96,7 +118,7 @@ impl Ctx {
         let short: String = name.chars().map(|c| if c == '_' { '-' } else { c }).take(36).collect();
         let unique = format!("{:x}", std::process::id());
         let ns = format!("conf-{}-{unique}", short.trim_end_matches('-'));
-        let ctx = Self { cluster: arm.cluster().clone(), ns };
+        let ctx = Self { cluster: arm.cluster().clone(), power: arm.power(), ns };
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ctx.ns}});
         ctx.send("POST", "/api/v1/namespaces", Some(("application/json", &namespace))).await.ok();
         // Real clusters refuse pods until the namespace has its service account.
@@ -279,6 +301,27 @@ impl Ctx {
     pub async fn control(&self, pod: &str, order: &str) {
         let path = format!("{}/{pod}:8080/proxy/control/{order}", self.path("pods"));
         self.send("POST", &path, None).await.ok();
+    }
+
+    /// Does something to a node while something else goes on, and takes it back afterwards, also when that failed.
+    pub async fn while_node<T>(&self, deed: Deed, node: &str, then: impl Future<Output = T>) -> T {
+        let power = self.power();
+        power.act(deed, node).await;
+        let ended = AssertUnwindSafe(then).catch_unwind().await;
+        power.act(deed.undo(), node).await;
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Who has power over the nodes.
+    pub fn power(&self) -> &Power {
+        self.power.as_ref().expect("scenarios that need power over nodes run where there is some")
+    }
+
+    /// A node that takes pods of any kind.
+    pub async fn worker(&self) -> String {
+        let nodes = self.list("nodes", "").await;
+        let free = nodes.iter().find(|node| node["spec"]["taints"].as_array().is_none_or(Vec::is_empty));
+        name(free.expect("a node without taints"))
     }
 
     /// The events about an object that have this reason.

@@ -5,6 +5,7 @@
 //! `EVENKEEL_TEST_SIDE_BY_SIDE` says how many run at the same time; those that touch nodes run alone.
 
 mod cluster;
+mod power;
 mod scenarios;
 mod shapes;
 
@@ -19,24 +20,39 @@ pub struct Scenario {
     pub name: &'static str,
     /// Whether it needs the cluster for itself.
     pub alone: bool,
+    /// What it needs that not every cluster has.
+    pub needs: Option<Need>,
     /// What is done and asserted.
     pub run: fn(Ctx) -> BoxFuture<'static, ()>,
+}
+
+/// What not every cluster has. A scenario that needs it is skipped there, and the output says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Power over nodes.
+    Power,
+    /// Measurements of what pods use.
+    Metrics,
 }
 
 /// Scenarios from async functions; their names are the functions'.
 #[macro_export]
 macro_rules! scenarios {
     ($alone:literal: $($name:ident),* $(,)?) => {
+        $crate::scenarios![$alone, None; $($name),*]
+    };
+    ($alone:literal, $needs:expr; $($name:ident),* $(,)?) => {
         vec![$($crate::Scenario {
             name: stringify!($name),
             alone: $alone,
+            needs: $needs,
             run: |ctx| Box::pin($name(ctx)),
         }),*]
     };
 }
 
 /// Far more than any scenario takes: one that hangs is a failure with a name.
-const SCENARIO_MAX: Duration = Duration::from_secs(180);
+const SCENARIO_MAX: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -49,8 +65,18 @@ async fn all() -> ExitCode {
     let side_by_side =
         std::env::var("EVENKEEL_TEST_SIDE_BY_SIDE").map_or(arm.side_by_side(), |text| text.parse().unwrap());
     let chosen = |scenario: &Scenario| wanted.is_empty() || wanted.iter().any(|part| scenario.name.contains(part));
+    let (has_power, measures) = (arm.power().is_some(), arm.measures().await);
+    let can_run = |scenario: &Scenario| {
+        let lacks = match scenario.needs {
+            Some(Need::Power) if !has_power => "nobody here has power over its nodes",
+            Some(Need::Metrics) if !measures => "nobody measures what its pods use",
+            _ => return true,
+        };
+        println!("         {}: skipped, since {lacks}", scenario.name);
+        false
+    };
     let (alone, together): (Vec<_>, Vec<_>) =
-        scenarios::all().into_iter().filter(chosen).partition(|scenario| scenario.alone);
+        scenarios::all().into_iter().filter(chosen).filter(can_run).partition(|scenario| scenario.alone);
     println!("conformance on {}: {} scenarios", arm.name(), alone.len() + together.len());
     let mut ends: Vec<bool> =
         stream::iter(together).map(|scenario| one(scenario, &arm)).buffer_unordered(side_by_side).collect().await;

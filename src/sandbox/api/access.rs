@@ -97,6 +97,12 @@ pub trait PodAccess: Send + Sync {
         options: &'a LogOptions,
     ) -> BoxFuture<'a, Result<LogStream, ApiError>>;
 
+    /// Whether a program may run in a container, as far as that can be said without running it.
+    ///
+    /// # Errors
+    /// As [`Self::exec`].
+    fn may_exec(&self, request: &ExecRequest) -> Result<(), ApiError>;
+
     /// Runs a program in a container.
     ///
     /// # Errors

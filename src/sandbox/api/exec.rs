@@ -59,9 +59,11 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Result<Answer, ApiError> {
     if !(flag("stdin") || flag("stdout") || flag("stderr")) {
         return Err(ApiError::bad_request("you must specify at least one of stdin, stdout, stderr"));
     }
+    let request = ExecRequest { container, command, stdin: flag("stdin"), tty: flag("tty") };
+    // Before the protocol is looked at: kubectl tries another one after each refusal, and shows what the last was told.
+    call.api.pods()?.may_exec(&request)?;
     let (protocol, key) = handshake(&call.headers)?;
     let upgrade = call.upgrade.take().ok_or_else(|| ApiError::bad_request("unable to upgrade: not a connection"))?;
-    let request = ExecRequest { container, command, stdin: flag("stdin"), tty: flag("tty") };
     let shown = Shown { stdout: flag("stdout"), stderr: flag("stderr") };
     let command = request.command.clone();
     let session = call.api.pods()?.exec(&request).await?;

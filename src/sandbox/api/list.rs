@@ -284,7 +284,7 @@ pub(super) fn place_token(status: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::kinds;
+    use crate::sandbox::{kinds, store::Wanted};
 
     fn store_with(names: &[&str]) -> Store {
         let store = Store::new(kinds::ALL);
@@ -296,11 +296,11 @@ mod tests {
 
     fn put(store: &Store, name: &str, data: &str) {
         let value = json!({"metadata": {"name": name, "namespace": "shop"}, "data": {"x": data}});
-        store.write::<()>(&kinds::CONFIG_MAP, "shop", name, |_| Ok(Some(value))).unwrap();
+        store.write::<()>(&kinds::CONFIG_MAP, "shop", name, |_| Ok(Wanted::Put(value))).unwrap();
     }
 
     fn drop_from(store: &Store, name: &str) {
-        store.write::<()>(&kinds::CONFIG_MAP, "shop", name, |_| Ok(None)).unwrap();
+        store.write::<()>(&kinds::CONFIG_MAP, "shop", name, |_| Ok(Wanted::Gone)).unwrap();
     }
 
     fn ask(store: &Store, query: &str) -> Result<Page, ApiError> {

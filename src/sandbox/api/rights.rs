@@ -114,10 +114,6 @@ fn forbidden(caller: &Caller, deed: &Deed<'_>) -> ApiError {
         deed.full_resource(),
     );
     let mut error = ApiError::forbidden(group, resource, name, &why);
-    if name.is_empty() {
-        let qualified = if group.is_empty() { (*resource).to_owned() } else { format!("{resource}.{group}") };
-        error.message = format!("{qualified} is forbidden: {why}");
-    }
     if error.details.is_null() {
         error.details = Value::Object(serde_json::Map::new());
     }

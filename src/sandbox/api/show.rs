@@ -64,7 +64,7 @@ pub(super) fn one(
             let table = table::of(resource, &[object], version, include, metadata, true);
             value(status, wanted.format, &table)
         }
-        Shape::Metadata(version) => value(status, wanted.format, &metadata_of(&object.value(), version)),
+        Shape::Metadata(version) => value(status, wanted.format, &metadata_of(&object.metadata(), version)),
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) fn list(wanted: Wanted, include: Include, resource: &Resource, page: 
             value(StatusCode::OK, wanted.format, &table::of(resource, &objects, version, include, metadata, true))
         }
         Shape::Metadata(version) => {
-            let items: Vec<Value> = objects.iter().map(|object| metadata_of(&object.value(), version)).collect();
+            let items: Vec<Value> = objects.iter().map(|object| metadata_of(&object.metadata(), version)).collect();
             let list = json!({
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": format!("meta.k8s.io/{version}"),
@@ -124,11 +124,11 @@ pub(super) fn value(status: StatusCode, format: Format, value: &Value) -> Answer
 }
 
 /// An object's metadata as an object of its own.
-pub(super) fn metadata_of(value: &Value, version: &str) -> Value {
+pub(super) fn metadata_of(metadata: &Value, version: &str) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
         "apiVersion": format!("meta.k8s.io/{version}"),
-        "metadata": value["metadata"],
+        "metadata": metadata,
     })
 }
 
@@ -159,7 +159,7 @@ impl EventWriter {
                 write(to, event, table.to_string().as_bytes());
             }
             Shape::Metadata(version) => {
-                write(to, event, metadata_of(&object.value(), version).to_string().as_bytes());
+                write(to, event, metadata_of(&object.metadata(), version).to_string().as_bytes());
             }
         }
     }
@@ -181,13 +181,13 @@ impl EventWriter {
                 let mut table = table::of(self.resource, &[], of, self.include, json!({}), columns);
                 // Clients find the annotations of a bookmark where objects have them: in a row.
                 table["metadata"] = json!({"resourceVersion": version.to_string()});
-                let partial = metadata_of(&json!({"metadata": metadata}), of);
+                let partial = metadata_of(&metadata, of);
                 if !annotations.is_empty() {
                     table["rows"] = json!([{"cells": [], "object": partial}]);
                 }
                 table
             }
-            Shape::Metadata(of) => metadata_of(&json!({"metadata": metadata}), of),
+            Shape::Metadata(of) => metadata_of(&metadata, of),
         };
         write(to, "BOOKMARK", object.to_string().as_bytes());
     }

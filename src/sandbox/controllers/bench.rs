@@ -10,7 +10,7 @@ use crate::sandbox::{
     kinds::{self, Kind},
     names,
     registry::{DeleteOptions, Part, Registry, WriteOptions, admission::Allocator, typed::Served},
-    store::Store,
+    store::{Store, Wanted},
 };
 
 /// The namespace of all tests.
@@ -58,7 +58,7 @@ impl Bench {
         let written = self.registry.store().write(kind, namespace, name, |before| {
             let mut value = before.map(|object| object.value()).ok_or(())?;
             change(&mut value);
-            Ok::<_, ()>(Some(value))
+            Ok::<_, ()>(Wanted::Put(value))
         });
         assert!(written.is_ok(), "{name} is not there");
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::{
     kinds, names,
-    registry::{Part, Registry, WriteOptions},
+    registry::{Form, Part, Registry, WriteOptions},
     store::Object,
 };
 
@@ -73,7 +73,9 @@ pub fn record_about(
         "count": 1,
         "type": kind,
     });
-    if let Err(error) = registry.create(&kinds::EVENT, namespace, event, &WriteOptions::default()) {
+    // Everything in it is from here, so it need not be read first.
+    let made = registry.create_in(&kinds::EVENT, namespace, event, Form::Typed, &WriteOptions::default());
+    if let Err(error) = made {
         tracing::debug!(%error, "an event was not recorded");
     }
 }

@@ -57,11 +57,7 @@ fn place_of(owner: &Owner, namespace: &str) -> Option<(&'static Kind, String)> {
 
 /// Whether an object is being deleted and holds this finalizer. Cheap for all that are not.
 fn waits_with(object: &Object, finalizer: &str) -> bool {
-    if !object.mentions("\"deletionTimestamp\"") {
-        return false;
-    }
-    let metadata = &object.value()["metadata"];
-    !metadata["deletionTimestamp"].is_null() && has_finalizer(metadata, finalizer)
+    object.going && has_finalizer(&object.metadata(), finalizer)
 }
 
 fn has_finalizer(metadata: &Value, finalizer: &str) -> bool {
@@ -126,7 +122,7 @@ impl Garbage {
             }
             return self.delete(object, Propagation::Foreground);
         }
-        let metadata = &object.value()["metadata"];
+        let metadata = &object.metadata();
         let propagation = if has_finalizer(metadata, ORPHAN) {
             Propagation::Orphan
         } else if has_finalizer(metadata, FOREGROUND) {
@@ -257,15 +253,11 @@ impl Controller for Garbage {
             if !self.registry.store().has_dependent(&object.uid, blocks) {
                 self.remove_finalizer(&object, FOREGROUND)?;
             }
-        } else if !object.owners.is_empty() && !is_going(&object) {
+        } else if !object.owners.is_empty() && !object.going {
             self.collect(&object)?;
         }
         Ok(Next::Settled)
     }
-}
-
-fn is_going(object: &Object) -> bool {
-    object.mentions("\"deletionTimestamp\"") && !object.value()["metadata"]["deletionTimestamp"].is_null()
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ impl Rest {
 }
 
 fn is_going(namespace: &Object) -> bool {
-    namespace.mentions("\"deletionTimestamp\"") && !namespace.value()["metadata"]["deletionTimestamp"].is_null()
+    namespace.going
 }
 
 impl Namespaces {

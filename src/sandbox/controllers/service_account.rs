@@ -94,7 +94,7 @@ impl Controller for ServiceAccounts {
         let Some(namespace) = self.registry.store().get(&kinds::NAMESPACE, "", &key.name) else {
             return Ok(Next::Settled);
         };
-        if namespace.value()["metadata"]["deletionTimestamp"].is_null() {
+        if !namespace.going {
             self.ensure_account(&key.name)?;
             self.ensure_root_ca(&key.name)?;
         }

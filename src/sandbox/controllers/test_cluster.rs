@@ -12,7 +12,7 @@ use crate::sandbox::{
     kinds::{self, Kind},
     names,
     registry::{DeleteOptions, Part, Registry, WriteOptions, admission::Allocator},
-    store::{Object, Op, Store},
+    store::{Object, Op, Store, Wanted},
 };
 
 /// Where the tests are; `default` could not be deleted.
@@ -123,7 +123,7 @@ pub fn bind(registry: &Registry, name: &str, node: &str) {
     let bound = registry.store().write(&kinds::POD, NAMESPACE, name, |before| {
         let mut value = before.ok_or(())?.value();
         value["spec"]["nodeName"] = json!(node);
-        Ok::<_, ()>(Some(value))
+        Ok::<_, ()>(Wanted::Put(value))
     });
     drop(bound);
 }
@@ -165,7 +165,7 @@ async fn run_pods(registry: Arc<Registry>, kubelet: Kubelet) {
 /// Begins or ends a pod, if its time has come.
 fn run_pod(registry: &Arc<Registry>, kubelet: Kubelet, pod: &Arc<Object>, tasks: &mut JoinSet<()>) {
     let Some(now) = registry.store().get(&kinds::POD, NAMESPACE, &pod.name) else { return };
-    let going = now.mentions("\"deletionTimestamp\"");
+    let going = now.going;
     let (registry, name, uid) = (Arc::clone(registry), pod.name.clone(), pod.uid.clone());
     if going {
         tasks.spawn(async move {

@@ -38,6 +38,28 @@ pub enum ExecError {
     Start(#[from] std::io::Error),
 }
 
+/// Whether a command may run in a container, without running it.
+///
+/// # Errors
+/// When the container does not run, or the command may not.
+pub fn check(shared: &Shared, pod: &PodHandle, container: &str, line: &[String]) -> Result<(), ExecError> {
+    let seat = running(pod, container)?;
+    if seat.stand_in_port.is_some() && moves_page(line).is_some() {
+        return Ok(());
+    }
+    rules(shared).command(line)?;
+    Ok(())
+}
+
+fn running(pod: &PodHandle, container: &str) -> Result<Seat, ExecError> {
+    pod.seat(container).filter(Seat::runs).ok_or_else(|| ExecError::NotRunning(container.to_owned()))
+}
+
+fn rules(shared: &Shared) -> Rules<'_> {
+    let options = &shared.options;
+    Rules { stand_ins: &options.stand_ins, host_programs: options.host_programs, find: &program::find_on_host }
+}
+
 /// Starts a command in a running container, with its standard streams.
 ///
 /// # Errors
@@ -48,19 +70,17 @@ pub async fn start(
     container: &str,
     line: &[String],
 ) -> Result<(Process, Stdio3), ExecError> {
-    let seat = pod.seat(container).filter(Seat::runs).ok_or_else(|| ExecError::NotRunning(container.to_owned()))?;
+    let seat = running(pod, container)?;
     let options = &shared.options;
     let mut line = line.to_vec();
     if let (Some(port), Some(there), Some(address)) = (seat.stand_in_port, moves_page(&line), pod.address()) {
         // A stand-in has no page to move, so it is told what the move is for; what is left to run is nothing.
         let order = if there { "heal" } else { "unready" };
         let told = http_get::Target::control(address, port, order).get().await;
-        told.map_err(|why| ExecError::Start(std::io::Error::other(why)))?;
+        told.map_err(|why| ExecError::Start(std::io::Error::other(why.into_words())))?;
         line = ["/evenkeel", "demo-sleep", "0ms"].map(str::to_owned).to_vec();
     }
-    let rules =
-        Rules { stand_ins: &options.stand_ins, host_programs: options.host_programs, find: &program::find_on_host };
-    let program = rules.command(&line)?;
+    let program = rules(shared).command(&line)?;
     let spec = ProcessSpec {
         program: program.line(&options.programs),
         env: seat.env.clone(),

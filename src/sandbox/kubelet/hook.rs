@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler};
 use tokio::time::sleep;
 
-use super::{exec, http_get::Target, pods::PodHandle, process::Exit, shared::Shared};
+use super::{
+    exec,
+    http_get::{Failure, Target},
+    pods::PodHandle,
+    process::Exit,
+    shared::Shared,
+};
 
 /// Runs a hook to its end. It has no time limit of its own; dropping it ends what it began.
 ///
@@ -51,5 +57,5 @@ pub async fn run(
 async fn http(action: &HTTPGetAction, container: &Container, pod: &PodHandle) -> Result<(), String> {
     let address = pod.address().map(|address| address.to_string());
     let address = address.ok_or_else(|| "failed to find networking container".to_owned())?;
-    Target::of(action, container, &address)?.get().await.map(drop)
+    Target::of(action, container, &address)?.get().await.map(drop).map_err(Failure::into_words)
 }

@@ -31,6 +31,49 @@ pub struct Target {
     headers: Vec<(String, String)>,
 }
 
+/// Why there is no answer, in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The other side's doing, or the way's: it counts against the container.
+    Theirs(String),
+    /// This machine had no port or descriptor left to ask with: it says nothing about the container.
+    Ours(String),
+}
+
+impl Failure {
+    /// The words alone.
+    #[must_use]
+    pub fn into_words(self) -> String {
+        let (Self::Theirs(words) | Self::Ours(words)) = self;
+        words
+    }
+
+    fn of_connect(address: SocketAddr, error: &io::Error) -> Self {
+        let words = match error.kind() {
+            io::ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+            io::ErrorKind::ConnectionReset => "connect: connection reset by peer".to_owned(),
+            io::ErrorKind::AddrNotAvailable => "connect: cannot assign requested address".to_owned(),
+            _ if is_out_of_descriptors(error) => "socket: too many open files".to_owned(),
+            _ => format!("connect: {error}"),
+        };
+        let words = format!("dial tcp {address}: {words}");
+        let ours = error.kind() == io::ErrorKind::AddrNotAvailable || is_out_of_descriptors(error);
+        if ours { Self::Ours(words) } else { Self::Theirs(words) }
+    }
+
+    fn before(self, prefix: &str) -> Self {
+        match self {
+            Self::Theirs(words) => Self::Theirs(format!("{prefix}{words}")),
+            Self::Ours(words) => Self::Ours(format!("{prefix}{words}")),
+        }
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let raw = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(raw, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+}
+
 /// The number of a port that may be a name of one of the container's.
 ///
 /// # Errors
@@ -106,14 +149,15 @@ impl Target {
     ///
     /// # Errors
     /// What went wrong, in Go's words and with the URL.
-    pub async fn get(&self) -> Result<(u16, String), String> {
-        self.try_get().await.map_err(|why| format!("Get {:?}: {why}", self.url()))
+    pub async fn get(&self) -> Result<(u16, String), Failure> {
+        self.try_get().await.map_err(|why| why.before(&format!("Get {:?}: ", self.url())))
     }
 
-    async fn try_get(&self) -> Result<(u16, String), String> {
+    async fn try_get(&self) -> Result<(u16, String), Failure> {
         let stream = connect(&self.host, self.port).await?;
+        let theirs = |error: &dyn std::error::Error| Failure::Theirs(error.to_string());
         let (mut sender, connection) =
-            http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+            http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| theirs(&error))?;
         let mut host = format!("{}:{}", self.host, self.port);
         let mut request = Request::builder()
             .method(self.method.clone())
@@ -128,7 +172,7 @@ impl Target {
                 request = request.header(name, value);
             }
         }
-        let request = request.header(header::HOST, host).body(Empty::new()).map_err(|error| error.to_string())?;
+        let request = request.header(header::HOST, host).body(Empty::new()).map_err(|error| theirs(&error))?;
         let asked = async {
             let mut response = sender.send_request(request).await?;
             let status = response.status().as_u16();
@@ -151,7 +195,7 @@ impl Target {
             // Its error, if any, is told by the request too.
             _ = &mut connection => asked.await,
         };
-        answer.map_err(|error| words(&error))
+        answer.map_err(|error| Failure::Theirs(words(&error)))
     }
 }
 
@@ -159,21 +203,16 @@ impl Target {
 ///
 /// # Errors
 /// In Go's words.
-pub async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+pub async fn connect(host: &str, port: u16) -> Result<TcpStream, Failure> {
     let address = match host.parse() {
         Ok(ip) => SocketAddr::new(ip, port),
         Err(_) => lookup_host((host, port))
             .await
             .ok()
             .and_then(|mut found| found.next())
-            .ok_or_else(|| format!("dial tcp: lookup {host}: no such host"))?,
+            .ok_or_else(|| Failure::Theirs(format!("dial tcp: lookup {host}: no such host")))?,
     };
-    let refused = |error: &io::Error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
-        _ => error.to_string(),
-    };
-    TcpStream::connect(address).await.map_err(|error| format!("dial tcp {address}: connect: {}", refused(&error)))
+    TcpStream::connect(address).await.map_err(|error| Failure::of_connect(address, &error))
 }
 
 fn words(error: &hyper::Error) -> String {
@@ -227,10 +266,27 @@ mod tests {
         let action = json!({"port": port, "path": "/p", "httpHeaders": [{"name": "X-A", "value": "b"}]});
         let target = target(action).unwrap();
         assert_eq!(target.get().await, Ok((503, "no".to_owned())));
-        assert_eq!(target.get().await, Err(format!("Get \"http://127.0.0.1:{port}/p\": EOF")));
+        assert_eq!(target.get().await, Err(Failure::Theirs(format!("Get \"http://127.0.0.1:{port}/p\": EOF"))));
         server.await.unwrap();
         let refused =
             format!("Get \"http://127.0.0.1:{port}/p\": dial tcp 127.0.0.1:{port}: connect: connection refused");
-        assert_eq!(target.get().await, Err(refused));
+        assert_eq!(target.get().await, Err(Failure::Theirs(refused)));
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_the_containers_fault() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let table = [
+            (rustix::io::Errno::ADDRNOTAVAIL, true, "connect: cannot assign requested address"),
+            (rustix::io::Errno::MFILE, true, "socket: too many open files"),
+            (rustix::io::Errno::NFILE, true, "socket: too many open files"),
+            (rustix::io::Errno::CONNREFUSED, false, "connect: connection refused"),
+            (rustix::io::Errno::CONNRESET, false, "connect: connection reset by peer"),
+        ];
+        for (errno, ours, words) in table {
+            let failure = Failure::of_connect(address, &io::Error::from_raw_os_error(errno.raw_os_error()));
+            assert_eq!(matches!(failure, Failure::Ours(_)), ours, "{errno:?}");
+            assert_eq!(failure.into_words(), format!("dial tcp 127.0.0.1:80: {words}"));
+        }
     }
 }

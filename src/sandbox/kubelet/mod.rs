@@ -49,7 +49,7 @@ pub use power::{NoSuchNode, NodePower};
 pub use process::{Exit, Process, Stdio3, Usage};
 
 use self::{address::AddressError, pods::PodHandle, power::Node, shared::Shared};
-use super::{error::ApiError, names, registry::Registry};
+use super::{error::ApiError, kinds, names, registry::Registry};
 
 /// How long the end of the sandbox waits for killed processes; a kernel that needs longer has other troubles.
 const REAP_WITHIN: Duration = Duration::from_secs(10);
@@ -164,6 +164,21 @@ impl Kubelet {
         }
     }
 
+    /// Whether [`Self::exec`] would start a command.
+    ///
+    /// # Errors
+    /// As [`Self::exec`].
+    pub fn may_exec(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: Option<&str>,
+        command: &[String],
+    ) -> Result<(), ApiError> {
+        let (handle, container) = self.container(namespace, pod, container)?;
+        exec::check(&self.shared, &handle, &container, command).map_err(|error| refusal(error, &container))
+    }
+
     /// Starts a command in a container, for `pods/exec` without a terminal. Dropping the process kills it.
     ///
     /// # Errors
@@ -177,13 +192,20 @@ impl Kubelet {
     ) -> Result<(Process, Stdio3), ApiError> {
         let (handle, container) = self.container(namespace, pod, container)?;
         let started = exec::start(&self.shared, &handle, &container, command).await;
-        started.map_err(|error| match error {
-            exec::ExecError::NotRunning(_) => ApiError::bad_request(format!("container not found ({container:?})")),
-            exec::ExecError::Program(program::NoProgram::NotAllowed(program)) => {
-                ApiError::not_in_the_sandbox(format!("exec of {program:?} without --host-programs"))
-            }
-            error => ApiError::internal(error),
-        })
+        started.map_err(|error| refusal(error, &container))
+    }
+
+    /// Why there is nothing of a pod here.
+    fn not_here(&self, namespace: &str, pod: &str, container: Option<&str>) -> ApiError {
+        if self.shared.registry.store().get(&kinds::POD, namespace, pod).is_none() {
+            return ApiError::not_found("", "pods", pod);
+        }
+        if self.shared.options.status_only {
+            return ApiError::not_in_the_sandbox("logs and programs of pods that run nothing (--status-only)");
+        }
+        // It is bound, and its kubelet has yet to hear of it.
+        let container = container.unwrap_or_default();
+        ApiError::bad_request(format!("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating"))
     }
 
     /// A container of a pod: the named one, or the only one.
@@ -193,7 +215,7 @@ impl Kubelet {
         pod: &str,
         container: Option<&str>,
     ) -> Result<(Arc<PodHandle>, String), ApiError> {
-        let handle = self.shared.pods.find(namespace, pod).ok_or_else(|| ApiError::not_found("", "pods", pod))?;
+        let handle = self.shared.pods.find(namespace, pod).ok_or_else(|| self.not_here(namespace, pod, container))?;
         let names = &handle.containers;
         let name = match (container.filter(|name| !name.is_empty()), names.as_slice()) {
             (Some(name), all) if all.iter().any(|known| known == name) => name.to_owned(),
@@ -209,6 +231,16 @@ impl Kubelet {
             }
         };
         Ok((handle, name))
+    }
+}
+
+fn refusal(error: exec::ExecError, container: &str) -> ApiError {
+    match error {
+        exec::ExecError::NotRunning(_) => ApiError::bad_request(format!("container not found ({container:?})")),
+        exec::ExecError::Program(program::NoProgram::NotAllowed(program)) => {
+            ApiError::not_in_the_sandbox(format!("exec of {program:?} without --host-programs"))
+        }
+        error => ApiError::internal(error),
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     exec,
-    http_get::{self, Target as HttpTarget},
+    http_get::{self, Failure, Target as HttpTarget},
     pod_worker::Event,
     pods::PodHandle,
     power::Power,
@@ -67,6 +67,7 @@ pub struct Prober {
 }
 
 /// One result.
+#[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Success,
     Failure(String),
@@ -181,27 +182,24 @@ impl Prober {
         let address = self.pod.address().map(|address| address.to_string()).unwrap_or_default();
         if let Some(action) = &self.probe.http_get {
             let target = HttpTarget::of(action, &self.container, &address)?;
-            return Ok(match timeout(limit, target.get()).await {
-                Ok(Ok((200..400, _))) => Outcome::Success,
-                Ok(Ok((status, _))) => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}")),
-                Ok(Err(why)) => Outcome::Failure(why),
-                Err(_) => Outcome::Failure(format!(
+            return match timeout(limit, target.get()).await {
+                Ok(Ok((200..400, _))) => Ok(Outcome::Success),
+                Ok(Ok((status, _))) => Ok(Outcome::Failure(format!("HTTP probe failed with statuscode: {status}"))),
+                Ok(Err(why)) => failed(why),
+                Err(_) => Ok(Outcome::Failure(format!(
                     "Get {:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
                     target.url()
-                )),
-            });
+                ))),
+            };
         }
         if let Some(action) = &self.probe.tcp_socket {
             let port = http_get::resolve_port(&action.port, &self.container)?;
             let host = action.host.clone().filter(|host| !host.is_empty()).unwrap_or(address);
-            return Ok(match timeout(limit, http_get::connect(&host, port)).await {
-                Ok(Ok(_)) => Outcome::Success,
-                Ok(Err(why)) => Outcome::Failure(why),
-                Err(_) => Outcome::Failure(format!("dial tcp {host}:{port}: i/o timeout")),
-            });
-        }
-        if self.probe.grpc.is_some() {
-            return Err("the evenkeel sandbox does not serve gRPC probes; see docs/sandbox-fidelity.md".to_owned());
+            return match timeout(limit, http_get::connect(&host, port)).await {
+                Ok(Ok(_)) => Ok(Outcome::Success),
+                Ok(Err(why)) => failed(why),
+                Err(_) => Ok(Outcome::Failure(format!("dial tcp {host}:{port}: i/o timeout"))),
+            };
         }
         Err(format!("missing probe handler for {}:{}", self.pod.name, self.container.name))
     }
@@ -217,5 +215,25 @@ impl Prober {
                 Ok(Outcome::Failure(why))
             }
         }
+    }
+}
+
+/// What a request that failed says: something about the container, or only that this machine could not ask, which is
+/// no result at all.
+fn failed(why: Failure) -> Result<Outcome, String> {
+    match why {
+        Failure::Theirs(why) => Ok(Outcome::Failure(why)),
+        Failure::Ours(why) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_cannot_be_sent_is_no_failure_of_the_container() {
+        assert_eq!(failed(Failure::Ours("no port".to_owned())), Err("no port".to_owned()));
+        assert_eq!(failed(Failure::Theirs("refused".to_owned())), Ok(Outcome::Failure("refused".to_owned())));
     }
 }

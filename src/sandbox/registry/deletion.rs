@@ -13,7 +13,7 @@ use crate::sandbox::{
     error::ApiError,
     kinds::Kind,
     names,
-    store::{Object, text_at},
+    store::{Object, Wanted, text_at},
 };
 
 /// The finalizer of a foreground deletion.
@@ -92,15 +92,17 @@ pub(super) fn delete(
         check_preconditions(kind, name, before, options)?;
         if options.dry_run {
             gone = Some(Arc::clone(before));
-            return Ok(Some(before.value()));
+            return Ok(Wanted::Keep);
         }
-        let mut value = before.value();
+        let old = before.value();
+        let mut value = old.clone();
         mark(kind, &mut value, options);
         if is_over(kind, &value) && kind.kind != "Pod" {
             gone = Some(Arc::new(Object::new(kind, value, before.version)));
-            return Ok(None);
+            return Ok(Wanted::Gone);
         }
-        Ok(Some(value))
+        // A second deletion that asks for no less grace changes nothing.
+        Ok(if value == old { Wanted::Keep } else { Wanted::Put(value) })
     })?;
     match (gone, written) {
         (Some(object), _) => Ok(Deleted::Gone(object)),
@@ -115,8 +117,8 @@ pub(super) fn delete(
 fn remove(registry: &Registry, marked: Arc<Object>) -> Result<Deleted, ApiError> {
     registry.store().write::<ApiError>(marked.kind, &marked.namespace, &marked.name, |now| match now {
         // Another of the same name has nothing to do with this.
-        Some(now) if now.uid != marked.uid => Ok(Some(now.value())),
-        _ => Ok(None),
+        Some(now) if now.uid != marked.uid => Ok(Wanted::Keep),
+        _ => Ok(Wanted::Gone),
     })?;
     Ok(Deleted::Gone(marked))
 }

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use super::{
     error::ApiError,
     kinds::{self, Kind},
-    store::{Object, Store},
+    store::{Object, Store, Wanted},
 };
 
 pub use deletion::{DeleteOptions, Propagation};
@@ -73,6 +73,24 @@ pub(super) enum Tracking {
     By(&'static str),
     /// The new value has them already.
     Done,
+}
+
+/// What is known of an object's JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sandbox) enum Form {
+    /// Nothing: a client sent it.
+    Any,
+    /// It was written from the kind's own type.
+    Typed,
+}
+
+impl Form {
+    fn normalise(self, kind: &Kind, value: &mut Value) -> Result<(), ApiError> {
+        match self {
+            Self::Any => shape::normalise(kind, value).map(drop),
+            Self::Typed => shape::normalise_typed(kind, value),
+        }
+    }
 }
 
 /// How a write is to be done.
@@ -120,11 +138,23 @@ impl Registry {
         &self,
         kind: &'static Kind,
         namespace: &str,
-        mut value: Value,
+        value: Value,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, ApiError> {
         check_type(kind, &value)?;
-        shape::normalise(kind, &mut value)?;
+        self.create_in(kind, namespace, value, Form::Any, options)
+    }
+
+    /// As [`Self::create`], with what is known of the value.
+    pub(in crate::sandbox) fn create_in(
+        &self,
+        kind: &'static Kind,
+        namespace: &str,
+        mut value: Value,
+        form: Form,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, ApiError> {
+        form.normalise(kind, &mut value)?;
         if kind.namespaced {
             self.check_namespace(kind, namespace, &value)?;
         }
@@ -150,7 +180,7 @@ impl Registry {
         }
         let written = self.store.write(kind, namespace, &name, |before| match before {
             Some(_) => Err(taken()),
-            None => Ok(Some(value)),
+            None => Ok(Wanted::Put(value)),
         })?;
         written.ok_or_else(|| ApiError::internal("a created object is not there"))
     }
@@ -160,7 +190,7 @@ impl Registry {
             .store
             .get(&kinds::NAMESPACE, "", namespace)
             .ok_or_else(|| ApiError::not_found("", "namespaces", namespace))?;
-        if home.value()["metadata"]["deletionTimestamp"].is_null() {
+        if !home.going {
             return Ok(());
         }
         let name = super::store::text_at(&value["metadata"], "name");
@@ -188,7 +218,8 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Arc<Object>, ApiError> {
         check_type(kind, &value)?;
-        self.change(kind, namespace, name, part, options, move |_| Ok(value))
+        let target = Target { kind, namespace, name, part };
+        self.alter(target, options, Tracking::By(part.subresource()), Form::Any, move |_, _| Ok(value))
     }
 
     /// Changes an object, or its status, by a function of what it is, in one step: what patches and controllers use.
@@ -217,14 +248,26 @@ impl Registry {
         tracking: Tracking,
         new: impl FnOnce(Value) -> Result<Value, ApiError>,
     ) -> Result<Arc<Object>, ApiError> {
+        self.alter(target, options, tracking, Form::Any, |_, old| new(old.clone()))
+    }
+
+    /// As [`Self::change_at`], with what is known of the new value. The function sees the object and its JSON.
+    pub(super) fn alter(
+        &self,
+        target: Target<'_>,
+        options: &WriteOptions,
+        tracking: Tracking,
+        form: Form,
+        new: impl FnOnce(&Object, &Value) -> Result<Value, ApiError>,
+    ) -> Result<Arc<Object>, ApiError> {
         let Target { kind, namespace, name, part } = target;
         let mut dry = None;
         let mut services = self.hold_services(kind, part);
         let written = self.store.write(kind, namespace, name, |before| {
             let before = before.ok_or_else(|| ApiError::not_found(kind.group, kind.plural, name))?;
             let old = before.value();
-            let mut value = new(old.clone())?;
-            shape::normalise(kind, &mut value)?;
+            let mut value = new(before, &old)?;
+            form.normalise(kind, &mut value)?;
             metadata::for_update(kind, namespace, name, &old, &mut value)?;
             keep_other_part(kind, part, &old, &mut value);
             defaults::apply(kind, &mut value);
@@ -243,13 +286,15 @@ impl Registry {
             let ended = deletion::is_over(kind, &value);
             if options.dry_run {
                 dry = Some(Arc::new(Object::new(kind, value, before.version)));
-                return Ok(Some(old));
+                return Ok(Wanted::Keep);
             }
             if ended {
                 dry = Some(Arc::new(Object::new(kind, value, before.version)));
-                return Ok(None);
+                return Ok(Wanted::Gone);
             }
-            Ok(Some(value))
+            // An unchanged object keeps its version, as in etcd's clients.
+            value["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+            Ok(if value == old { Wanted::Keep } else { Wanted::Put(value) })
         })?;
         dry.or(written).ok_or_else(|| ApiError::not_found(kind.group, kind.plural, name))
     }
@@ -306,16 +351,20 @@ fn keep_other_part(kind: &Kind, part: Part, old: &Value, new: &mut Value) {
         },
         Part::Main => {}
         Part::Status => {
-            let status = new.get("status").cloned();
-            let (labels, annotations) = (new["metadata"]["labels"].clone(), new["metadata"]["annotations"].clone());
-            let managed = new["metadata"]["managedFields"].clone();
-            *new = old.clone();
-            for (key, kept) in [("labels", labels), ("annotations", annotations), ("managedFields", managed)] {
-                if !kept.is_null() {
-                    new["metadata"][key] = kept;
+            let mut written = std::mem::replace(new, old.clone());
+            // A Deployment's labels are its author's alone (k/pkg/registry/apps/deployment/strategy.go).
+            let kept: &[&str] = if kind.kind == "Deployment" {
+                &["annotations", "managedFields"]
+            } else {
+                &["labels", "annotations", "managedFields"]
+            };
+            for key in kept {
+                let member = written["metadata"][*key].take();
+                if !member.is_null() {
+                    new["metadata"][*key] = member;
                 }
             }
-            if let Some(status) = status {
+            if let Some(status) = json::remove(&mut written, "status") {
                 new["status"] = status;
             }
         }

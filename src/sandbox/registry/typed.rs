@@ -6,7 +6,7 @@ use k8s_openapi::{Metadata, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{DeleteOptions, Part, Registry, WriteOptions, deletion::Deleted};
+use super::{DeleteOptions, Form, Part, Registry, Target, Tracking, WriteOptions, deletion::Deleted};
 use crate::sandbox::{
     error::ApiError,
     kinds::{self, Kind},
@@ -15,7 +15,7 @@ use crate::sandbox::{
 
 /// A type that the sandbox serves.
 pub trait Served:
-    k8s_openapi::Resource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Send + Sync + 'static
+    k8s_openapi::Resource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Send + Sync + 'static
 {
     /// Its kind.
     ///
@@ -28,7 +28,7 @@ pub trait Served:
 }
 
 impl<T> Served for T where
-    T: k8s_openapi::Resource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Send + Sync + 'static
+    T: k8s_openapi::Resource + Metadata<Ty = ObjectMeta> + Serialize + DeserializeOwned + Clone + Send + Sync + 'static
 {
 }
 
@@ -69,7 +69,7 @@ impl Registry {
     /// Creates an object in its own namespace.
     pub fn create_as<K: Served>(&self, object: &K) -> Result<Arc<K>, ApiError> {
         let namespace = object.metadata().namespace.clone().unwrap_or_default();
-        read(&*self.create(K::served(), &namespace, write(object)?, &WriteOptions::default())?)
+        read(&*self.create_in(K::served(), &namespace, write(object)?, Form::Typed, &WriteOptions::default())?)
     }
 
     /// Replaces an object, under its `resourceVersion`.
@@ -86,7 +86,9 @@ impl Registry {
         let metadata = object.metadata();
         let (namespace, name) =
             (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default());
-        read(&*self.update(K::served(), &namespace, &name, part, write(object)?, &WriteOptions::default())?)
+        let target = Target { kind: K::served(), namespace: &namespace, name: &name, part };
+        let tracking = Tracking::By(part.subresource());
+        read(&*self.alter(target, &WriteOptions::default(), tracking, Form::Typed, |_, _| write(object))?)
     }
 
     /// Changes an object's status in one step, whatever its version.
@@ -116,8 +118,10 @@ impl Registry {
         part: Part,
         change: impl FnOnce(&mut K) -> Result<(), ApiError>,
     ) -> Result<Arc<K>, ApiError> {
-        let changed = self.change(K::served(), namespace, name, part, &WriteOptions::default(), |value| {
-            let mut object: K = serde_json::from_value(value).map_err(ApiError::internal)?;
+        let target = Target { kind: K::served(), namespace, name, part };
+        let tracking = Tracking::By(part.subresource());
+        let changed = self.alter(target, &WriteOptions::default(), tracking, Form::Typed, |before, _| {
+            let mut object = K::clone(&*read::<K>(before)?);
             change(&mut object)?;
             write(&object)
         })?;

@@ -85,9 +85,13 @@ fn of_container(container: &Value) -> Option<String> {
     if let Some((_, what)) = OF_CONTAINERS.iter().find(|(name, _)| container.get(name).is_some()) {
         return Some((*what).to_owned());
     }
-    let mut probes = ["livenessProbe", "readinessProbe", "startupProbe"].into_iter();
-    let grpc = probes.any(|probe| container[probe].get("grpc").is_some());
-    grpc.then(|| "gRPC probes".to_owned())
+    let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| &container[probe]);
+    if probes.iter().any(|probe| probe.get("grpc").is_some()) {
+        return Some("gRPC probes".to_owned());
+    }
+    let hooks = ["postStart", "preStop"].map(|hook| &container["lifecycle"][hook]);
+    let https = probes.iter().chain(&hooks).any(|asks| asks["httpGet"]["scheme"] == "HTTPS");
+    https.then(|| "HTTPS probes and hooks".to_owned())
 }
 
 fn of_volume(volume: &Value) -> Option<String> {
@@ -123,6 +127,14 @@ mod tests {
                 "projected volumes of the kind clusterTrustBundle",
             ),
             (pod(json!({"containers": [{"livenessProbe": {"grpc": {"port": 1}}}]})), "gRPC probes"),
+            (
+                template(json!({"containers": [{"name": "a"}, {"readinessProbe": {"httpGet": {"scheme": "HTTPS"}}}]})),
+                "HTTPS probes and hooks",
+            ),
+            (
+                pod(json!({"containers": [{"lifecycle": {"preStop": {"httpGet": {"scheme": "HTTPS"}}}}]})),
+                "HTTPS probes and hooks",
+            ),
             ((&kinds::SERVICE, json!({"externalIPs": ["10.0.0.1"]})), "Services with externalIPs"),
             (
                 (&kinds::STATEFUL_SET, json!({"volumeClaimTemplates": [{"spec": {"volumeMode": "Block"}}]})),
@@ -140,7 +152,8 @@ mod tests {
         let spec = json!({
             "hostPID": true, "shareProcessNamespace": true, "imagePullSecrets": [{"name": "a"}], "hostNetwork": false,
             "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{"name": "a", "securityContext": {"privileged": true}, "ports": [{"hostPort": 80}]}],
+            "containers": [{"name": "a", "securityContext": {"privileged": true}, "ports": [{"hostPort": 80}],
+                "readinessProbe": {"httpGet": {"port": 80, "scheme": "HTTP"}}}],
             "volumes": VOLUMES.iter().map(|kind| json!({"name": "a", *kind: {}})).collect::<Vec<_>>(),
         });
         assert_eq!(check(&kinds::POD, &json!({"spec": spec})), Ok(()));

@@ -2,7 +2,7 @@
 //! at every pod on them.
 //!
 //! Pods that are alike to all rules about other pods (namespace, labels, affinity, on their way out or not) are one
-//! class; nodes count their pods by class.
+//! class, which knows how many of it are on which node.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,8 +32,10 @@ pub(super) struct Cache {
     nodes: Vec<NodeInfo>,
     by_name: HashMap<String, usize>,
     free: Vec<usize>,
-    /// Nodes that are there, zone by zone in turn.
+    /// Nodes that are there, zone by zone in turn, as of the last [`Cache::set_in_order`].
     order: Vec<usize>,
+    /// Nodes have come, gone or moved since then.
+    out_of_order: bool,
     classes: BTreeMap<ClassId, Class>,
     by_key: HashMap<String, ClassId>,
     next_class: ClassId,
@@ -51,6 +53,11 @@ impl Cache {
 
     pub(super) fn node_named(&self, name: &str) -> Option<&NodeInfo> {
         self.by_name.get(name).map(|at| &self.nodes[*at]).filter(|node| node.exists)
+    }
+
+    /// How many places there are, those of nodes that are gone too.
+    pub(super) fn places(&self) -> usize {
+        self.nodes.len()
     }
 
     /// The nodes that are there, zone by zone in turn.
@@ -72,10 +79,6 @@ impl Cache {
         self.classes.values()
     }
 
-    pub(super) fn classes_by_id(&self) -> impl Iterator<Item = (ClassId, &Class)> {
-        self.classes.iter().map(|(id, class)| (*id, class))
-    }
-
     pub(super) fn classes_with_anti_affinity(&self) -> impl Iterator<Item = &Class> {
         self.classes.values().filter(|class| !class.pod.affinity.anti_required.is_empty())
     }
@@ -84,14 +87,13 @@ impl Cache {
         if let Some(at) = self.by_name.get(name) {
             return *at;
         }
-        let info = NodeInfo { name: name.to_owned(), ..NodeInfo::default() };
-        let at = if let Some(at) = self.free.pop() {
+        let at = self.free.pop().unwrap_or(self.nodes.len());
+        let info = NodeInfo { name: name.to_owned(), at, ..NodeInfo::default() };
+        if at < self.nodes.len() {
             self.nodes[at] = info;
-            at
         } else {
             self.nodes.push(info);
-            self.nodes.len() - 1
-        };
+        }
         self.by_name.insert(name.to_owned(), at);
         at
     }
@@ -102,7 +104,7 @@ impl Cache {
         let before = self.nodes[at].clone_without_pods();
         self.nodes[at].read(node);
         if !before.exists || before.zone != self.nodes[at].zone {
-            self.sort();
+            self.out_of_order = true;
         }
         before.exists.then_some(before)
     }
@@ -111,7 +113,7 @@ impl Cache {
     pub(super) fn remove_node(&mut self, name: &str) {
         let Some(at) = self.by_name.get(name).copied() else { return };
         self.nodes[at].exists = false;
-        self.sort();
+        self.out_of_order = true;
         self.tidy(at);
     }
 
@@ -123,7 +125,11 @@ impl Cache {
         }
     }
 
-    fn sort(&mut self) {
+    /// Works out the order of nodes, where it may have changed: once for all the changes before a pod is placed.
+    pub(super) fn set_in_order(&mut self) {
+        if !std::mem::take(&mut self.out_of_order) {
+            return;
+        }
         let mut names: Vec<usize> = (0..self.nodes.len()).filter(|at| self.nodes[*at].exists).collect();
         names.sort_by(|one, other| self.nodes[*one].name.cmp(&self.nodes[*other].name));
         let mut zones: BTreeMap<&str, std::collections::VecDeque<usize>> = BTreeMap::new();
@@ -199,6 +205,7 @@ impl NodeInfo {
     fn clone_without_pods(&self) -> Self {
         Self {
             name: self.name.clone(),
+            at: self.at,
             exists: self.exists,
             labels: self.labels.clone(),
             zone: self.zone.clone(),

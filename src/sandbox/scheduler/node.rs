@@ -26,6 +26,8 @@ pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 #[derive(Debug, Clone, Default)]
 pub(super) struct NodeInfo {
     pub(super) name: String,
+    /// Its place in the cache.
+    pub(super) at: usize,
     /// Whether the node itself is there; pods can be bound to one that is not.
     pub(super) exists: bool,
     pub(super) labels: BTreeMap<String, String>,
@@ -38,8 +40,6 @@ pub(super) struct NodeInfo {
     pub(super) scored: (i64, i64),
     /// Its pods by uid.
     pub(super) pods: HashMap<String, (Arc<PodInfo>, ClassId)>,
-    /// How many of each class.
-    pub(super) classes: BTreeMap<ClassId, u32>,
     pub(super) ports: Vec<HostPort>,
 }
 
@@ -69,7 +69,6 @@ impl NodeInfo {
         self.scored.0 = self.scored.0.saturating_add(pod.scored.0);
         self.scored.1 = self.scored.1.saturating_add(pod.scored.1);
         self.ports.extend(pod.host_ports.iter().cloned());
-        *self.classes.entry(class).or_default() += 1;
         self.pods.insert(pod.uid.clone(), (Arc::clone(pod), class));
     }
 
@@ -81,12 +80,6 @@ impl NodeInfo {
         for port in &pod.host_ports {
             if let Some(at) = self.ports.iter().position(|known| known == port) {
                 self.ports.swap_remove(at);
-            }
-        }
-        if let Some(count) = self.classes.get_mut(&class) {
-            *count -= 1;
-            if *count == 0 {
-                self.classes.remove(&class);
             }
         }
         Some((pod, class))

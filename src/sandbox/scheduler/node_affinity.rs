@@ -13,14 +13,14 @@ const NAME_FIELD: &str = "metadata.name";
 
 /// What a pod asks of a node's labels and name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct NodeAffinity {
+pub(in crate::sandbox) struct NodeAffinity {
     selector: BTreeMap<String, String>,
     required: Option<Vec<NodeSelectorTerm>>,
     preferred: Vec<(i32, NodeSelectorTerm)>,
 }
 
 impl NodeAffinity {
-    pub(super) fn read(spec: &PodSpec) -> Self {
+    pub(in crate::sandbox) fn read(spec: &PodSpec) -> Self {
         let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
         let required = affinity.and_then(|one| one.required_during_scheduling_ignored_during_execution.as_ref());
         let preferred = affinity.and_then(|one| one.preferred_during_scheduling_ignored_during_execution.as_ref());
@@ -33,8 +33,13 @@ impl NodeAffinity {
 
     /// Whether a node has all that is required: the selector, and one of the terms.
     pub(super) fn allows(&self, node: &NodeInfo) -> bool {
-        contains_all(&node.labels, &self.selector)
-            && self.required.as_ref().is_none_or(|terms| terms.iter().any(|term| holds(term, node)))
+        self.allows_labels(&node.name, &node.labels)
+    }
+
+    /// The same of a node that is known by its name and labels alone.
+    pub(in crate::sandbox) fn allows_labels(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        contains_all(labels, &self.selector)
+            && self.required.as_ref().is_none_or(|terms| terms.iter().any(|term| holds(term, name, labels)))
     }
 
     /// The nodes that the required terms name, where each of them names some: then no other need be looked at.
@@ -63,7 +68,8 @@ impl NodeAffinity {
 
     /// The weights of the preferred terms that hold.
     pub(super) fn score(&self, node: &NodeInfo) -> i64 {
-        let holding = self.preferred.iter().filter(|(weight, term)| *weight != 0 && holds(term, node));
+        let holding =
+            self.preferred.iter().filter(|(weight, term)| *weight != 0 && holds(term, &node.name, &node.labels));
         holding.map(|(weight, _)| i64::from(*weight)).sum()
     }
 
@@ -73,11 +79,11 @@ impl NodeAffinity {
 }
 
 /// A term without requirements holds for no node.
-fn holds(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
+fn holds(term: &NodeSelectorTerm, name: &str, labels: &BTreeMap<String, String>) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
-    let by_label = |one: &NodeSelectorRequirement| requirement(one, node.labels.get(&one.key).map(String::as_str));
-    let by_field = |one: &NodeSelectorRequirement| one.key == NAME_FIELD && requirement(one, Some(node.name.as_str()));
+    let by_label = |one: &NodeSelectorRequirement| requirement(one, labels.get(&one.key).map(String::as_str));
+    let by_field = |one: &NodeSelectorRequirement| one.key == NAME_FIELD && requirement(one, Some(name));
     !(expressions.is_empty() && fields.is_empty()) && expressions.iter().all(by_label) && fields.iter().all(by_field)
 }
 

@@ -196,6 +196,10 @@ pub(super) fn score_least_allocated(pod: &PodInfo, node: &NodeInfo) -> i64 {
 }
 
 fn wide_share(part: i64, whole: i64) -> i64 {
+    // Wide numbers are slow, and hardly any amount needs them.
+    if let Some(hundredfold) = part.checked_mul(SCORE_MAX) {
+        return hundredfold / whole;
+    }
     i64::try_from(i128::from(part) * i128::from(SCORE_MAX) / i128::from(whole)).unwrap_or(0)
 }
 

@@ -1,13 +1,13 @@
 //! Topology spread constraints (k/pkg/scheduler/framework/plugins/podtopologyspread, v1.34.4): pods of a kind evenly
 //! over the values of a label of nodes, as a condition or as a wish.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 
 use super::{
     SCORE_MAX,
-    cache::{Cache, ClassId},
+    cache::Cache,
     diagnosis::Rejection,
     node::{HOSTNAME, NodeInfo},
     plugin::Plugin,
@@ -76,17 +76,21 @@ impl Constraint {
             && (!self.honours_taints || taints::first_untolerated(&node.taints, &pod.tolerations).is_none())
     }
 
-    /// The classes of pods that count: of the pod's namespace, and not on their way out.
-    fn classes(&self, cache: &Cache, pod: &PodInfo) -> HashSet<ClassId> {
-        let counting = cache.classes_by_id().filter(|(_, class)| {
-            class.pod.namespace == pod.namespace && !class.pod.deleting && self.is_about(&class.pod)
-        });
-        counting.map(|(id, _)| id).collect()
+    /// The pods that count, by node: of the pod's namespace, and not on their way out.
+    fn counted(&self, cache: &Cache, pod: &PodInfo) -> Vec<u32> {
+        let mut on_node = vec![0; cache.places()];
+        let counting = cache
+            .classes()
+            .filter(|class| class.pod.namespace == pod.namespace && !class.pod.deleting && self.is_about(&class.pod));
+        for (at, count) in counting.flat_map(|class| &class.nodes) {
+            on_node[*at] += count;
+        }
+        on_node
     }
 }
 
-fn count_on(node: &NodeInfo, classes: &HashSet<ClassId>) -> i64 {
-    node.classes.iter().filter(|(class, _)| classes.contains(class)).map(|(_, count)| i64::from(*count)).sum()
+fn count_on(node: &NodeInfo, on_node: &[u32]) -> i64 {
+    on_node.get(node.at).copied().map_or(0, i64::from)
 }
 
 /// What filtering needs to know about all nodes, for one pod.
@@ -108,15 +112,15 @@ impl<'a> Filter<'a> {
         if hard.is_empty() {
             return Self::default();
         }
-        let classes: Vec<HashSet<ClassId>> = hard.iter().map(|constraint| constraint.classes(cache, pod)).collect();
+        let counted: Vec<Vec<u32>> = hard.iter().map(|constraint| constraint.counted(cache, pod)).collect();
         let mut counts: Vec<HashMap<&str, i64>> = vec![HashMap::new(); hard.len()];
         for node in cache.in_order() {
             if !hard.iter().all(|constraint| node.labels.contains_key(&constraint.key)) {
                 continue;
             }
-            for ((constraint, classes), counts) in hard.iter().zip(&classes).zip(&mut counts) {
+            for ((constraint, on_node), counts) in hard.iter().zip(&counted).zip(&mut counts) {
                 if let Some(value) = node.labels.get(&constraint.key).filter(|_| constraint.counts_node(pod, node)) {
-                    *counts.entry(value).or_default() += count_on(node, classes);
+                    *counts.entry(value).or_default() += count_on(node, on_node);
                 }
             }
         }
@@ -159,7 +163,7 @@ pub(super) fn scores(
     }
     // The cluster's defaults also count on nodes that have only one of the labels.
     let considered = |node: &NodeInfo| !own || wishes.iter().all(|wish| node.labels.contains_key(&wish.key));
-    let classes: Vec<HashSet<ClassId>> = wishes.iter().map(|wish| wish.classes(cache, pod)).collect();
+    let counted: Vec<Vec<u32>> = wishes.iter().map(|wish| wish.counted(cache, pod)).collect();
     let mut counts: Vec<HashMap<&str, i64>> = vec![HashMap::new(); wishes.len()];
     let mut considered_count = 0;
     for node in feasible.iter().filter(|node| considered(node)) {
@@ -168,23 +172,23 @@ pub(super) fn scores(
             counts.entry(node.labels.get(&wish.key).map_or("", String::as_str)).or_default();
         }
     }
-    let sizes: Vec<usize> = wishes
+    let weights: Vec<f64> = wishes
         .iter()
         .zip(&counts)
-        .map(|(wish, counts)| if wish.key == HOSTNAME { considered_count } else { counts.len() })
+        .map(|(wish, counts)| weight(if wish.key == HOSTNAME { considered_count } else { counts.len() }))
         .collect();
-    count_by_value(cache, pod, &wishes, &classes, &mut counts, considered);
+    count_by_value(cache, pod, &wishes, &counted, &mut counts, considered);
     let score = |node: &&NodeInfo| -> Option<i64> {
         considered(node).then(|| {
             let mut sum = 0.0;
             for (at, wish) in wishes.iter().enumerate() {
                 let Some(value) = node.labels.get(&wish.key) else { continue };
                 let here = if wish.key == HOSTNAME {
-                    count_on(node, &classes[at])
+                    count_on(node, &counted[at])
                 } else {
                     counts[at].get(value.as_str()).copied().unwrap_or(0)
                 };
-                sum += here as f64 * weight(sizes[at]) + (wish.max_skew - 1) as f64;
+                sum += here as f64 * weights[at] + (wish.max_skew - 1) as f64;
             }
             #[expect(clippy::cast_possible_truncation, reason = "a count of pods times at most 9")]
             let rounded = sum.round() as i64;
@@ -198,23 +202,24 @@ fn count_by_value(
     cache: &Cache,
     pod: &PodInfo,
     wishes: &[&Constraint],
-    classes: &[HashSet<ClassId>],
+    counted: &[Vec<u32>],
     counts: &mut [HashMap<&str, i64>],
     considered: impl Fn(&NodeInfo) -> bool,
 ) {
-    // Hosts are counted one by one when they are scored.
-    let counted: Vec<(usize, &&Constraint)> =
-        wishes.iter().enumerate().filter(|(at, _)| !counts[*at].is_empty()).collect();
-    if counted.is_empty() {
-        return;
-    }
-    for node in cache.in_order().filter(|node| !node.classes.is_empty() && considered(node)) {
-        for (at, wish) in counted.iter().copied() {
+    for ((wish, on_node), counts) in wishes.iter().zip(counted).zip(counts) {
+        // Hosts are counted one by one when they are scored.
+        if counts.is_empty() {
+            continue;
+        }
+        for (at, here) in on_node.iter().enumerate().filter(|(_, here)| **here > 0) {
+            let node = cache.node(at);
             let value = node.labels.get(&wish.key).map_or("", String::as_str);
-            if let Some(count) = counts[at].get_mut(value)
+            if node.exists
+                && considered(node)
+                && let Some(count) = counts.get_mut(value)
                 && wish.counts_node(pod, node)
             {
-                *count += count_on(node, &classes[at]);
+                *count += i64::from(*here);
             }
         }
     }

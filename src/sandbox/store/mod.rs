@@ -24,6 +24,9 @@ use super::kinds::Kind;
 /// Changes of one kind that are kept for watchers.
 const LOG_MAX: usize = 8_192;
 
+/// So many changes are near a reader.
+const NEAR: usize = 64;
+
 /// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
@@ -44,6 +47,17 @@ pub struct Change {
     pub object: Arc<Object>,
     /// The object before it.
     pub before: Option<Arc<Object>>,
+}
+
+/// What is to be there after a write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// This, in a new version.
+    Put(Value),
+    /// What there is, in the version that it has.
+    Keep,
+    /// Nothing.
+    Gone,
 }
 
 /// An object's place: its namespace (empty where it has none) and its name.
@@ -172,8 +186,8 @@ impl Store {
         inner.pods_at(inner.orphans.get(namespace))
     }
 
-    /// Writes in one step: `decide` sees the object as it is and says what is to be there; `Ok(None)` removes it. The
-    /// `resourceVersion` of what is written is set here. An unchanged object keeps its version, as in etcd's clients.
+    /// Writes in one step: `decide` sees the object as it is and says what is to be there. The `resourceVersion` of what
+    /// is written is set here. Nothing comes back where nothing is there afterwards.
     ///
     /// # Errors
     /// What `decide` refuses; then nothing is written.
@@ -182,7 +196,7 @@ impl Store {
         kind: &'static Kind,
         namespace: &str,
         name: &str,
-        decide: impl FnOnce(Option<&Arc<Object>>) -> Result<Option<Value>, E>,
+        decide: impl FnOnce(Option<&Arc<Object>>) -> Result<Wanted, E>,
     ) -> Result<Option<Arc<Object>>, E> {
         let place: Place = (namespace.to_owned(), name.to_owned());
         let mut inner = self.lock();
@@ -190,15 +204,11 @@ impl Store {
         let wanted = decide(before.as_ref())?;
         let version = inner.version + 1;
         let (op, object) = match (wanted, &before) {
-            (None, None) => return Ok(None),
-            (None, Some(before)) => (Op::Deleted, Arc::new(before.at_version(version))),
-            (Some(value), None) => (Op::Added, Arc::new(Object::new(kind, value, version))),
-            (Some(value), Some(before)) => {
-                if before.is(&value) {
-                    return Ok(Some(Arc::clone(before)));
-                }
-                (Op::Modified, Arc::new(Object::new(kind, value, version)))
-            }
+            (Wanted::Keep, _) => return Ok(before),
+            (Wanted::Gone, None) => return Ok(None),
+            (Wanted::Gone, Some(before)) => (Op::Deleted, Arc::new(before.at_version(version))),
+            (Wanted::Put(value), None) => (Op::Added, Arc::new(Object::new(kind, value, version))),
+            (Wanted::Put(value), Some(_)) => (Op::Modified, Arc::new(Object::new(kind, value, version))),
         };
         inner.version = version;
         inner.index(before.as_deref(), (op != Op::Deleted).then_some(&*object), &place, kind);
@@ -245,7 +255,13 @@ impl Store {
         if since < stock.dropped {
             return Err(Fallen { asked: since, oldest: stock.dropped });
         }
-        let first = stock.log.partition_point(|change| change.object.version <= since);
+        // Readers are rarely far behind: the last few are looked at one by one, which spares a search through all.
+        let near = stock.log.iter().rev().take(NEAR + 1).take_while(|change| change.object.version > since).count();
+        let first = if near <= NEAR {
+            stock.log.len() - near
+        } else {
+            stock.log.partition_point(|change| change.object.version <= since)
+        };
         Ok(stock.log.range(first..).take(most).cloned().collect())
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::sandbox::kinds::Kind;
@@ -48,6 +48,8 @@ pub struct Object {
     pub owners: Vec<Owner>,
     /// `spec.nodeName` of a pod.
     pub node: Option<String>,
+    /// It has a `deletionTimestamp`.
+    pub going: bool,
     bytes: Bytes,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
@@ -73,6 +75,7 @@ impl Object {
             version,
             labels: labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
             owners: metadata["ownerReferences"].as_array().into_iter().flatten().map(owner_of).collect(),
+            going: !metadata["deletionTimestamp"].is_null(),
             node: (kind.kind == "Pod").then(|| text_at(&value["spec"], "nodeName")).filter(|name| !name.is_empty()),
             bytes: serde_json::to_vec(&value).unwrap_or_default().into(),
             typed: OnceLock::new(),
@@ -83,14 +86,6 @@ impl Object {
     #[must_use]
     pub fn at_version(&self, version: u64) -> Self {
         Self::new(self.kind, self.value(), version)
-    }
-
-    /// Whether this JSON is the same but for its version.
-    #[must_use]
-    pub fn is(&self, value: &Value) -> bool {
-        let mut own = self.value();
-        own["metadata"]["resourceVersion"] = value["metadata"]["resourceVersion"].clone();
-        own == *value
     }
 
     /// Its namespace and name.
@@ -115,6 +110,17 @@ impl Object {
     #[must_use]
     pub fn value(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_default()
+    }
+
+    /// Its metadata alone, which spares reading the rest.
+    #[must_use]
+    pub fn metadata(&self) -> Value {
+        #[derive(Default, Deserialize)]
+        struct Head {
+            #[serde(default)]
+            metadata: Value,
+        }
+        serde_json::from_slice::<Head>(&self.bytes).unwrap_or_default().metadata
     }
 
     /// Its typed form, which is kept. Nothing where it isn't of that type, which validation rules out.

@@ -5,6 +5,7 @@ mod autoscaling;
 mod budgets;
 mod endpoints;
 mod eviction;
+mod node_loss;
 mod nodes;
 mod ownership;
 mod probes;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Scenario> {
         budgets::all(),
         endpoints::all(),
         eviction::all(),
+        node_loss::all(),
         nodes::all(),
         ownership::all(),
         probes::all(),

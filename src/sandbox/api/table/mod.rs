@@ -114,7 +114,7 @@ fn row(printer: &Printer, object: &Object, version: &str, include: Include) -> V
     let mut row = json!({"cells": (printer.cells)(&value)});
     match include {
         Include::None => {}
-        Include::Metadata => row["object"] = show::metadata_of(&value, version),
+        Include::Metadata => row["object"] = show::metadata_of(&value["metadata"], version),
         Include::Object => row["object"] = value,
     }
     row

@@ -298,3 +298,31 @@ async fn a_scale_is_read_replaced_and_patched() {
     assert_eq!((patched.status, &patched.json()["spec"]["replicas"]), (200, &json!(4)));
     assert_eq!(rig.get("/apis/batch/v1/namespaces/shop/jobs/x/scale").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_write_of_the_status_leaves_a_deployments_labels_alone() {
+    let rig = Rig::new();
+    let labels = json!({"app": "a"});
+    let deployment = json!({"metadata": {"name": "a", "labels": labels}, "spec": {
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}},
+    }});
+    rig.store(&kinds::DEPLOYMENT, "shop", deployment);
+    rig.store(
+        &kinds::POD,
+        "shop",
+        json!({"metadata": {"name": "a", "labels": labels}, "spec": {
+        "containers": [{"name": "a", "image": "a"}]}}),
+    );
+    let patch = json!({"metadata": {"labels": {"new": "x"}, "annotations": {"new": "x"}}}).to_string();
+    let merge = "application/merge-patch+json";
+    for (path, labelled) in [
+        ("/apis/apps/v1/namespaces/shop/deployments/a/status", false),
+        ("/apis/apps/v1/namespaces/shop/deployments/a", true),
+        ("/api/v1/namespaces/shop/pods/a/status", true),
+    ] {
+        let answer = rig.call_with("PATCH", path, merge, patch.clone()).await.json();
+        assert_eq!(answer["metadata"]["annotations"]["new"], "x", "{path}");
+        assert_eq!(answer["metadata"]["labels"]["new"] == "x", labelled, "{path}");
+    }
+}

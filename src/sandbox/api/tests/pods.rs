@@ -38,6 +38,13 @@ impl PodAccess for Echo {
         async move { Ok(pieces.boxed()) }.boxed()
     }
 
+    fn may_exec(&self, request: &ExecRequest) -> Result<(), ApiError> {
+        match request.command.as_slice() {
+            [program, ..] if program == "rm" => Err(ApiError::not_in_the_sandbox("exec of \"rm\"")),
+            _ => Ok(()),
+        }
+    }
+
     fn exec<'a>(&'a self, request: &'a ExecRequest) -> BoxFuture<'a, Result<ExecSession, ApiError>> {
         let (input, mut read) = mpsc::channel::<Bytes>(4);
         let (write, output) = mpsc::channel(4);
@@ -167,4 +174,17 @@ async fn measurements_are_of_pods_that_are_there() {
     assert_eq!(entry["containers"][0]["usage"], json!({"cpu": "1500000n", "memory": "2Ki"}));
     assert_eq!(rig.get("/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods/gone").await.status, 404);
     assert_eq!(rig.get("/apis/metrics.k8s.io/v1beta1/nodes").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_program_that_may_not_run_is_refused_whatever_the_protocol() {
+    let rig = rig();
+    let path = |program: &str| format!("/api/v1/namespaces/shop/pods/web/exec?command={program}&stdout=true");
+    let refused = rig.call("POST", &path("rm"), &json!(null)).await;
+    assert_eq!(refused.status, 501);
+    assert!(refused.text.contains("exec of"), "{}", refused.text);
+    // One that may is refused for the protocol alone.
+    let other = rig.call("POST", &path("ls"), &json!(null)).await;
+    assert_eq!(other.status, 400);
+    assert!(other.text.contains("WebSocket"), "{}", other.text);
 }

@@ -8,6 +8,7 @@ use super::rig::{Rig, event};
 use crate::sandbox::{
     kinds,
     registry::{DeleteOptions, Part, WriteOptions},
+    store::Wanted,
 };
 
 const MAPS: &str = "/api/v1/namespaces/shop/configmaps";
@@ -24,7 +25,7 @@ fn relabel(rig: &Rig, name: &str, labels: &Value) {
 fn outrun_the_log(rig: &Rig) {
     for round in 0..8_300 {
         let value = json!({"metadata": {"name": "a", "namespace": "shop"}, "data": {"round": round.to_string()}});
-        rig.registry.store().write::<()>(&kinds::CONFIG_MAP, "shop", "a", |_| Ok(Some(value))).unwrap();
+        rig.registry.store().write::<()>(&kinds::CONFIG_MAP, "shop", "a", |_| Ok(Wanted::Put(value))).unwrap();
     }
 }
 

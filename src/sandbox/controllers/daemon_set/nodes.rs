@@ -2,17 +2,18 @@
 //! (`k/pkg/controller/daemon/daemon_controller.go` `NodeShouldRunDaemonPod`, `k/pkg/controller/daemon/util/daemonset_util.go`,
 //! v1.34.4; `component-helpers/scheduling/corev1/nodeaffinity`, v0.34.4).
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::{
     apps::v1::DaemonSet,
     core::v1::{
-        Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint,
-        Toleration,
+        Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
     },
 };
 
-use super::super::pods;
+use super::super::{pods, taint_eviction};
+use crate::{
+    model::taints::{self, Taint},
+    sandbox::scheduler::node_affinity,
+};
 
 /// The only field of nodes that selectors can name.
 const NODE_NAME_FIELD: &str = "metadata.name";
@@ -35,37 +36,22 @@ pub fn wanted(set: &DaemonSet, node: &Node) -> Wanted {
     if spec.node_name.as_deref().is_some_and(|wanted| !wanted.is_empty() && wanted != name) {
         return never;
     }
-    if !affinity_matches(&spec, node) {
+    if !node_affinity::NodeAffinity::read(&spec).allows_labels(name, pods::labels(&node.metadata)) {
         return never;
     }
     tolerate_what_daemons_do(&mut spec);
-    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    let repelled = |effects: &[&str]| {
-        let counted = taints.iter().filter(|taint| effects.contains(&taint.effect.as_str()));
-        counted.into_iter().any(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
-    };
-    if repelled(&["NoExecute", "NoSchedule"]) {
-        return Wanted { run: false, stay: !repelled(&["NoExecute"]) };
+    let tolerations = taint_eviction::tolerations_of(spec.tolerations.as_deref());
+    let mut taints = taint_eviction::taints_of(node);
+    let repelled = |taints: &[Taint]| taints::first_untolerated(taints, &tolerations).is_some();
+    if repelled(&taints) {
+        taints.retain(|taint| taint.effect == "NoExecute");
+        return Wanted { run: false, stay: !repelled(&taints) };
     }
     Wanted { run: true, stay: true }
 }
 
 fn template_spec(set: &DaemonSet) -> PodSpec {
     set.spec.as_ref().and_then(|spec| spec.template.spec.clone()).unwrap_or_default()
-}
-
-/// Whether a toleration tolerates a taint (`Toleration.ToleratesTaint`).
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let same = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|it| it.is_empty() || it == found);
-    let value = toleration.value.as_deref().unwrap_or_default();
-    same(&toleration.effect, &taint.effect)
-        && same(&toleration.key, &taint.key)
-        && match toleration.operator.as_deref() {
-            Some("Exists") => true,
-            None | Some("" | "Equal") => value == taint.value.as_deref().unwrap_or_default(),
-            Some(_) => false,
-        }
 }
 
 /// Adds what all daemons tolerate: trouble of the node that must not drive them away
@@ -100,48 +86,6 @@ pub fn tolerate_what_daemons_do(spec: &mut PodSpec) {
             Some(known) => *known = toleration,
             None => tolerations.push(toleration),
         }
-    }
-}
-
-/// Whether a pod's node selector and required node affinity let it onto a node.
-fn affinity_matches(spec: &PodSpec, node: &Node) -> bool {
-    let labels = pods::labels(&node.metadata);
-    let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-    let required = spec
-        .affinity
-        .as_ref()
-        .and_then(|affinity| affinity.node_affinity.as_ref())
-        .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    selected && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, node)))
-}
-
-/// A term without requirements matches no node.
-fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    let name = node.metadata.name.clone().unwrap_or_default();
-    let named = BTreeMap::from([(NODE_NAME_FIELD.to_owned(), name)]);
-    let labels = pods::labels(&node.metadata);
-    !(expressions.is_empty() && fields.is_empty())
-        && expressions.iter().all(|one| requirement_matches(one, labels))
-        && fields.iter().all(|one| requirement_matches(one, &named))
-}
-
-fn requirement_matches(requirement: &NodeSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
-    let value = labels.get(&requirement.key);
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let compared = |holds: fn(i64, i64) -> bool| {
-        let (Some(value), [bound]) = (value, values) else { return false };
-        value.parse().is_ok_and(|value| bound.parse().is_ok_and(|bound| holds(value, bound)))
-    };
-    match requirement.operator.as_str() {
-        "In" => value.is_some_and(|value| values.contains(value)),
-        "NotIn" => !value.is_some_and(|value| values.contains(value)),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compared(|value, bound| value > bound),
-        "Lt" => compared(|value, bound| value < bound),
-        _ => false,
     }
 }
 

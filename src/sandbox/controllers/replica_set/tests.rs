@@ -6,6 +6,7 @@ use super::*;
 use crate::sandbox::{
     controllers::test_cluster::{Kubelet, TestCluster, bind, is_active, set_ready, template},
     registry::{DeleteOptions, Part, WriteOptions},
+    store::Wanted,
 };
 
 fn cluster() -> TestCluster {
@@ -173,7 +174,8 @@ async fn a_refused_pod_is_a_condition_and_an_event_and_few_attempts() {
     value["apiVersion"] = json!("apps/v1");
     value["kind"] = json!("ReplicaSet");
     value["metadata"] = json!({"name": "web", "namespace": "shop", "uid": "u", "generation": 1});
-    let written = cluster.registry.store().write(&kinds::REPLICA_SET, "shop", "web", |_| Ok::<_, ()>(Some(value)));
+    let written =
+        cluster.registry.store().write(&kinds::REPLICA_SET, "shop", "web", |_| Ok::<_, ()>(Wanted::Put(value)));
     written.unwrap();
     cluster.settle().await;
     let conditions = &status(&cluster)["conditions"];
@@ -185,7 +187,7 @@ async fn a_refused_pod_is_a_condition_and_an_event_and_few_attempts() {
     let fixed = cluster.registry.store().write(&kinds::REPLICA_SET, "shop", "web", |before| {
         let mut value = before.unwrap().value();
         value["spec"]["template"]["metadata"]["labels"] = json!({"app": "web"});
-        Ok::<_, ()>(Some(value))
+        Ok::<_, ()>(Wanted::Put(value))
     });
     fixed.unwrap();
     cluster.until("created", |cluster| status(cluster)["replicas"] == 100).await;

@@ -31,6 +31,15 @@ pub fn normalise(kind: &Kind, value: &mut Value) -> Result<Vec<String>, ApiError
     Ok(unknown)
 }
 
+/// The same for an object that was written from its type, and so has no other fields.
+///
+/// # Errors
+/// 400 for an amount that is none.
+pub fn normalise_typed(kind: &Kind, value: &mut Value) -> Result<(), ApiError> {
+    prune::prune(kind, value);
+    quantities::canonicalise(kind, value).map_err(|error| refusal::cannot_be_handled(kind, error))
+}
+
 /// Whether an object reads as its type.
 ///
 /// # Errors

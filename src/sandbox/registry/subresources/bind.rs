@@ -8,7 +8,7 @@ use crate::sandbox::{
     error::{ApiError, FieldError},
     kinds,
     registry::Registry,
-    store::text_at,
+    store::{Wanted, text_at},
 };
 
 impl Registry {
@@ -55,7 +55,7 @@ impl Registry {
             }
             let scheduled = Condition { kind: "PodScheduled", status: "True", reason: "", message: "" };
             conditions::set_on_pod(&mut pod, scheduled);
-            Ok(Some(pod))
+            Ok(Wanted::Put(pod))
         })?;
         Ok(())
     }

@@ -12,7 +12,7 @@ fn place_all(registry: &Arc<Registry>) {
     let mut scheduler = Scheduler::new(Arc::clone(registry), 1);
     drop(scheduler.read_all());
     while scheduler.queue.next_at().is_some_and(|at| at <= tokio::time::Instant::now()) {
-        scheduler.place_next();
+        scheduler.place_some();
     }
 }
 
