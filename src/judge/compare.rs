@@ -200,8 +200,8 @@ fn latencies(phase: Phase, before: &[&Verdict], after: &[&Verdict], tolerance: f
     if !there(before) || !there(after) {
         return Vec::new();
     }
-    let kinds: [(&str, fn(&Latency) -> f64); 2] = [("p50", |latency| latency.p50), ("p99", |latency| latency.p99)];
-    let compared = kinds.map(|(name, of)| {
+    let compared = ["p50", "p99"].map(|name| {
+        let of = |latency: &Latency| if name == "p50" { latency.p50 } else { latency.p99 };
         let what = format!("{name} {}", phase.as_str());
         times(&what, before, after, tolerance, TIME_LEAST_MS, |run| {
             run.phases.get(&phase).map(|phase| of(&phase.latency_ms))

@@ -90,7 +90,7 @@ pub(super) fn scaled_down(timeline: &Timeline<'_>, pod: &PodSeen, deleted: Micro
     let (_, seen) = workload(timeline, pod)?;
     let soon = deleted.saturating_sub(SCALE_TO_DELETION_US)..=deleted.saturating_add(PROPAGATION_US);
     let fewer = seen.windows(2).filter(|pair| pair[1].1.wanted < pair[0].1.wanted && soon.contains(&pair[1].0));
-    fewer.map(|pair| (pair[1].0, pair[0].1.wanted, pair[1].1.wanted)).last()
+    fewer.map(|pair| (pair[1].0, pair[0].1.wanted, pair[1].1.wanted)).next_back()
 }
 
 /// When the pod's workload got a new template while the pod was there, before its deletion.
@@ -101,7 +101,7 @@ pub(super) fn rolled(timeline: &Timeline<'_>, life: &Life<'_>, deleted: Micros) 
         let (before, after) = (pair[0].1, pair[1].1);
         after.generation > before.generation && after.wanted == before.wanted && meanwhile.contains(&pair[1].0)
     });
-    changed.map(|pair| pair[1].0).last()
+    changed.map(|pair| pair[1].0).next_back()
 }
 
 /// The successor of a deleted pod whose image cannot be pulled, with the reason and when it was seen.

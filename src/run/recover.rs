@@ -18,7 +18,7 @@ use crate::{
             index::{self, Entry},
             paper::{Paper, Slip, merged},
         },
-        undo::UndoStack,
+        undo::{Undo, UndoStack},
     },
     record::{
         clock::{Clock, Sink},
@@ -111,7 +111,7 @@ pub async fn recover(on: Option<On>, tell: &dyn Fn(&str)) -> Recovered {
             Ok(On::Sandbox) => {}
             Ok(cluster) => recover_on(&cluster, entries, on.is_some(), tell, &mut out).await,
             Err(error) => {
-                out.refuse(ExitCode::NotUndone, format!("the index of runs names a cluster {name:?}: {error}"))
+                out.refuse(ExitCode::NotUndone, format!("the index of runs names a cluster {name:?}: {error}"));
             }
         }
     }
@@ -201,7 +201,7 @@ fn forget(on: &On, paper: &Paper, place: &std::path::Path, out: &mut Recovered) 
     let run = &paper.head.run;
     match index::forget(place) {
         Ok(()) => {
-            out.gone.push(format!("{on}: the cluster of run {run} is gone, and with it all that the run changed"))
+            out.gone.push(format!("{on}: the cluster of run {run} is gone, and with it all that the run changed"));
         }
         Err(error) => out.problems.push(format!("failed to remove {}: {error}", place.display())),
     }
@@ -215,7 +215,7 @@ fn keep_those_of(cluster: &Cluster, papers: &mut Papers, out: &mut Recovered) {
         } else if matches!(cluster.on, On::Kind(_)) {
             forget(&cluster.on, &paper, &place, out);
         } else {
-            let by_hand: Vec<String> = paper.due.iter().map(|undo| undo.by_hand()).collect();
+            let by_hand: Vec<String> = paper.due.iter().map(Undo::by_hand).collect();
             out.problems.push(format!(
                 "{}: run {} was on a cluster with another certificate authority; where it is this one after all, by \
                  hand: {}; then remove {}",

@@ -2,6 +2,7 @@
 //! its own folder, and one verdict for all.
 
 use std::{
+    fmt::Write as _,
     io::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -125,9 +126,10 @@ fn what_stays(left: &[Undo], on: &On) -> String {
         (left, on) => {
             words.push_str("; this has not been undone:");
             for undo in left {
-                words.push_str(&format!("\n  {} (by hand: {})", undo.action(), undo.by_hand()));
+                // Writing to a String cannot fail.
+                _ = write!(words, "\n  {} (by hand: {})", undo.action(), undo.by_hand());
             }
-            words.push_str(&format!("\nto undo all of it: evenkeel recover --on {on}"));
+            _ = write!(words, "\nto undo all of it: evenkeel recover --on {on}");
         }
     }
     words

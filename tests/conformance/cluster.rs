@@ -17,19 +17,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The sandbox, or a cluster that stands already.
 pub enum Arm {
     /// The sandbox.
-    Sandbox(embedded::Embedded),
+    Sandbox(Box<embedded::Embedded>),
     /// A real cluster.
-    Real(Cluster),
+    Real(Box<Cluster>),
 }
 
 impl Arm {
     /// The cluster that `EVENKEEL_TEST_ON` names, or a fresh sandbox.
     pub async fn from_env() -> Self {
         if let Ok(on) = std::env::var("EVENKEEL_TEST_ON") {
-            return Self::Real(cluster::connect(&on.parse::<On>().unwrap()).await.unwrap());
+            return Self::Real(Box::new(cluster::connect(&on.parse::<On>().unwrap()).await.unwrap()));
         }
         let executable = std::path::Path::new(env!("CARGO_BIN_EXE_evenkeel"));
-        Self::Sandbox(embedded::start_with(&SandboxShape::default(), executable).await.unwrap())
+        Self::Sandbox(Box::new(embedded::start_with(&SandboxShape::default(), executable).await.unwrap()))
     }
 
     /// Its name.

@@ -46,7 +46,7 @@ fn lease(ground: &Ground) -> Api<Lease> {
 fn waiting(ground: &mut Ground) -> Result<Child, String> {
     let (folder, mut command) = ground.run("waiting", CORDON_AND_WAIT)?;
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-    ground.await_line(&folder.join("events.jsonl"), "\"path\":\"2\"")?;
+    Ground::await_line(&folder.join("events.jsonl"), "\"path\":\"2\"")?;
     Ok(child)
 }
 
@@ -92,7 +92,7 @@ fn cluster_alone(ground: &mut Ground) -> Result<(), String> {
                  cordon: {nodes: {names: [B]}}\n    - wait: {time: 100s}";
     let (folder, mut command) = ground.run("cluster-alone", steps)?;
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    ground.await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
+    Ground::await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
     child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
     for folder in [&folder, &ground.state()] {
         std::fs::remove_dir_all(folder).map_err(|error| error.to_string())?;
@@ -159,7 +159,7 @@ fn killed_while_it_recovers(ground: &mut Ground) -> Result<(), String> {
                  {nodes: {names: [B]}}\n    - wait: {time: 100s}";
     let (folder, mut command) = ground.run("twice", steps)?;
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    ground.await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
+    Ground::await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
     child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
     ground.recover_until_killed("undone")?;
     // The first recover's lease is not of a run that this machine knows as over.
@@ -178,7 +178,7 @@ fn interrupted_drain(ground: &mut Ground) -> Result<(), String> {
     for moment in ["\"phase\":\"fault\"", "\"state\":\"registered\"", "\"state\":\"effective\""] {
         let (folder, mut command) = ground.run("drained", steps)?;
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-        ground.await_line(&folder.join("events.jsonl"), moment)?;
+        Ground::await_line(&folder.join("events.jsonl"), moment)?;
         ends_well(child).map_err(|error| format!("Ctrl-C at {moment}: {error}"))?;
         ground.equal(&before).map_err(|error| format!("Ctrl-C at {moment}: {error}"))?;
     }
@@ -194,5 +194,5 @@ fn own_namespace(ground: &mut Ground) -> Result<(), String> {
     }
     ground.recover(&[])?;
     ground.equal(&before)?;
-    ground.no_secret(&run)
+    Ground::no_secret(&run)
 }

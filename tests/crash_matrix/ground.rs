@@ -235,15 +235,15 @@ impl Ground {
     pub fn recover(&self, more: &[&str]) -> Result<Value, String> {
         let mut arguments = vec!["recover", "--json", "--on", &self.on];
         arguments.extend(more);
-        self.recovered(&self.command(&arguments).output().map_err(words)?)
+        Self::recovered(&self.command(&arguments).output().map_err(words)?)
     }
 
     /// The same without `--on`: whatever the index knows.
     pub fn recover_what_is_known(&self) -> Result<Value, String> {
-        self.recovered(&self.command(&["recover", "--json"]).output().map_err(words)?)
+        Self::recovered(&self.command(&["recover", "--json"]).output().map_err(words)?)
     }
 
-    fn recovered(&self, output: &Output) -> Result<Value, String> {
+    fn recovered(output: &Output) -> Result<Value, String> {
         let json: Value =
             serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {}", told(output)))?;
         if output.status.code() == Some(0) && json["complete"] == true {
@@ -260,7 +260,7 @@ impl Ground {
     }
 
     /// Nothing that was written down, on disk or in the cluster, has a value of the pods' environment in it.
-    pub fn no_secret(&self, folder: &Path) -> Result<(), String> {
+    pub fn no_secret(folder: &Path) -> Result<(), String> {
         for file in ["undo.jsonl", "events.jsonl"] {
             let text = std::fs::read_to_string(folder.join(file)).map_err(words)?;
             if text.contains("hunter2") || text.contains("hunter3") {
@@ -277,7 +277,7 @@ impl Ground {
     }
 
     /// Waits until a file has a line with this in it.
-    pub fn await_line(&self, file: &Path, part: &str) -> Result<(), String> {
+    pub fn await_line(file: &Path, part: &str) -> Result<(), String> {
         let deadline = Instant::now() + RUN_WITHIN;
         while !std::fs::read_to_string(file).is_ok_and(|text| text.contains(part)) {
             if Instant::now() >= deadline {

@@ -120,8 +120,11 @@ fn verbs() -> BTreeSet<String> {
 /// One case: a name, and what to do on a ground.
 pub struct Case {
     name: String,
-    check: Box<dyn Fn(&mut Ground) -> Result<(), String> + Send + Sync>,
+    check: Box<Check>,
 }
+
+/// What a case does: on a ground, or it says why it failed.
+type Check = dyn Fn(&mut Ground) -> Result<(), String> + Send + Sync;
 
 impl Case {
     /// A case.
@@ -160,7 +163,7 @@ fn crash(ground: &mut Ground, line: &Line, point: &str) -> Result<(), String> {
     if point != "begun" && line.verb != "wait" && recovered["runs"][0]["undone"].as_array().is_none_or(Vec::is_empty) {
         return Err(format!("it does not say what it undid: {recovered}"));
     }
-    ground.no_secret(&run)?;
+    Ground::no_secret(&run)?;
     let again = ground.recover(&[])?;
     if again["runs"].as_array().is_some_and(|runs| !runs.is_empty()) {
         return Err(format!("a second time there was something to do: {again}"));

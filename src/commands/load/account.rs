@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::{
     judge::{
-        tally::{RULE_OF_THREE, SEND_LAG_MAX_US, latency},
+        confidence::upper_95,
+        tally::{SEND_LAG_MAX_US, latency},
         verdict::{Answer, Latency, Requests},
     },
     load::{
@@ -198,7 +199,7 @@ impl Account {
             unsent: count(Outcome::NotSent),
             by_kind,
             by_cause: BTreeMap::new(),
-            loss_bound_95: (lost == 0 && sent > 0).then(|| (RULE_OF_THREE / sent as f64).min(1.0)),
+            loss_bound_95: (sent > 0).then(|| upper_95(lost, sent)),
         }
     }
 

@@ -163,7 +163,7 @@ mod tests {
         drop(disk);
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"line\":\"sett").unwrap();
         let (disk, paper) = Disk::take_up(&path, None).unwrap();
-        assert_eq!(paper.due, [undo.clone()]);
+        assert_eq!(paper.due, std::slice::from_ref(&undo));
         disk.settle(&undo, Settled::Verified).await.unwrap();
         drop(disk);
         assert_eq!(Disk::take_up(&path, None).unwrap().1.due, []);

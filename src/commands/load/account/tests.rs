@@ -71,7 +71,8 @@ fn of(messages: &[LoadMessage]) -> Summary {
 fn a_load_without_a_loss_has_held_and_says_how_much_that_proves() {
     let summary = of(&[interval(5, &[(Outcome::Ok, 10)], 30), interval(6, &[(Outcome::Ok, 20)], 40)]);
     assert_eq!((summary.verdict, summary.requests.sent, summary.requests.lost), (Answer::Held, 30, 0));
-    assert_eq!(summary.requests.loss_bound_95, Some(0.1));
+    let bound = summary.requests.loss_bound_95.unwrap();
+    assert!((bound - (1.0 - 0.05_f64.powf(1.0 / 30.0))).abs() < 1e-9, "{bound}");
     assert!((summary.seconds - 0.2).abs() < 1e-9 && (summary.sent_per_second - 150.0).abs() < 1e-6);
     assert!((summary.latency_ms.p50 - 2.0).abs() < 0.01, "{:?}", summary.latency_ms);
 }
