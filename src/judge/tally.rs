@@ -244,6 +244,7 @@ impl<'a> Tally<'a> {
         let mut recovered: u64 = 0;
         for loss in self.losses(scope) {
             recovered += u64::from(self.is_recovered(loss.request));
+            requests.lost_tainted += u64::from(loss.tainted);
             *requests.by_cause.entry(loss.why.cause.as_str().to_owned()).or_default() += 1;
         }
         requests.lost = requests.by_kind.values().fold(0, |sum, count| sum.saturating_add(*count));

@@ -104,6 +104,10 @@ pub struct Requests {
     pub lost_after_retry: u64,
     /// Due, and never sent for a reason of ours.
     pub unsent: u64,
+    /// Those of the lost that fell into times at which we were held up or in doubt: they may be our own doing, have no
+    /// cause, and are not held against the service.
+    #[serde(default)]
+    pub lost_tainted: u64,
     /// Lost requests by kind.
     pub by_kind: BTreeMap<Outcome, u64>,
     /// Lost requests by cause: the id of a finding, or `unexplained`.

@@ -128,6 +128,9 @@ fn requests(page: &mut Page, verdict: &Verdict) {
     if all.unsent > 0 {
         let _ = write!(text, "; {} never sent, for a reason of ours", count(all.unsent));
     }
+    if all.lost_tainted > 0 {
+        let _ = write!(text, "; {} of them while we were held up ourselves", count(all.lost_tainted));
+    }
     page.row("requests", &text, if all.lost > 0 { RED } else { "" });
     if all.lost > 0 {
         page.row("by kind", &largest_first(&all.by_kind, |kind| outcome(*kind).to_owned()), "");

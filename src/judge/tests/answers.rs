@@ -142,6 +142,7 @@ fn losses_that_may_be_our_own_are_not_held_against_the_service() {
         assert_eq!(verdict.verdict, Answer::Inconclusive, "{:?}", verdict.reasons);
         assert_eq!(verdict.expectations[0].held, None);
         assert_eq!((verdict.requests.lost, verdict.requests.by_cause["unexplained"]), (20, 20));
+        assert_eq!(verdict.requests.lost_tainted, 20);
         let told = verdict.findings[0].evidence.iter().any(|text| text.contains("20 of them fell into times at which"));
         assert!(told, "{:?}", verdict.findings[0].evidence);
     }

@@ -99,7 +99,14 @@ fn tiles(out: &mut String, verdict: &Verdict) {
             tile("lost", "0", &format!("less than {} at 95&nbsp;% confidence", fraction(bound)), "good");
         }
         (0, None) => tile("lost", "0", "", ""),
-        (lost, _) => tile("lost", &count(lost), &format!("{} of those sent", share(lost, all.sent)), "bad"),
+        (lost, _) => {
+            let ours = if all.lost_tainted > 0 {
+                format!(", {} of them while we were held up ourselves", count(all.lost_tainted))
+            } else {
+                String::new()
+            };
+            tile("lost", &count(lost), &format!("{} of those sent{ours}", share(lost, all.sent)), "bad");
+        }
     }
     let longest = verdict.outages.iter().map(|outage| outage.end_ms - outage.start_ms).fold(0.0, f64::max);
     let outages = counted(verdict.outages.len() as u64, "outage");

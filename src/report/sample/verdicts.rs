@@ -19,6 +19,7 @@ fn requests(sent: u64, by_kind: &[(Outcome, u64)], by_cause: &[(&str, u64)]) -> 
         lost,
         lost_after_retry: lost,
         unsent: 0,
+        lost_tainted: 0,
         by_kind: by_kind.iter().copied().collect(),
         by_cause: by_cause.iter().map(|(cause, n)| ((*cause).to_owned(), *n)).collect(),
         loss_bound_95: (lost == 0 && sent > 0).then(|| 3.0 / sent as f64),
