@@ -197,6 +197,7 @@ impl Account {
             lost,
             lost_after_retry: lost.saturating_sub(self.recovered()),
             unsent: count(Outcome::NotSent),
+            lost_tainted: 0,
             by_kind,
             by_cause: BTreeMap::new(),
             loss_bound_95: (sent > 0).then(|| upper_95(lost, sent)),
