@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     experiment::schema::SandboxShape,
-    sandbox::{self, Sandbox, SandboxError, net::Route},
+    sandbox::{
+        self, Sandbox, SandboxError,
+        net::{Link, Route},
+    },
 };
 
 /// A sandbox and the cluster that it is. Dropped without [`Embedded::stop`], it ends as well, without waiting.
@@ -45,6 +48,10 @@ pub async fn start_with(shape: &SandboxShape, executable: &Path) -> Result<Embed
         ..sandbox::Options::new(executable.to_owned())
     };
     let sandbox = Sandbox::start(options).await.map_err(|error| ClusterError::Sandbox(Box::new(error)))?;
+    let link = Link { delay: shape.link_delay.duration(), loss: 0.0 };
+    for node in sandbox.nodes() {
+        sandbox.network().set_link(sandbox.way_in(), &node.name, link);
+    }
     let dial = Tables { sandbox: sandbox.network(), way_in: sandbox.way_in().to_owned() };
     let cluster = Cluster {
         client: sandbox.client(),
@@ -86,5 +93,58 @@ impl Dial for Tables {
             Route::Refused => Hop::Refused,
             Route::Silent => Hop::Silent,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::experiment::units::Span;
+
+    async fn post(client: &kube::Client, path: &str, object: &Value) {
+        let request = http::Request::post(path).header("content-type", "application/json");
+        let answer: Value = client.request(request.body(serde_json::to_vec(object).unwrap()).unwrap()).await.unwrap();
+        assert_eq!(answer["metadata"]["name"], object["metadata"]["name"]);
+    }
+
+    /// How long a connection to an endpoint on a worker takes more than it does on this machine.
+    async fn delay_with(link_delay: Span) -> Duration {
+        let shape = SandboxShape { link_delay, ..SandboxShape::default() };
+        // Nothing runs in it.
+        let sandbox = start_with(&shape, Path::new("/nonexistent")).await.unwrap();
+        let client = &sandbox.cluster.client;
+        let service = json!({"metadata": {"name": "shop"}, "spec": {"ports": [{"port": 80}]}});
+        post(client, "/api/v1/namespaces/default/services", &service).await;
+        let slice = json!({
+            "metadata": {"name": "shop", "labels": {"kubernetes.io/service-name": "shop"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["127.0.0.1"], "nodeName": "sandbox-worker", "conditions": {"ready": true}}],
+            "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+        });
+        post(client, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &slice).await;
+        let dial = sandbox.cluster.dial.clone().unwrap();
+        let target = Target { namespace: "default".to_owned(), service: "shop".to_owned(), port: 80 };
+        // Until the tables have followed.
+        let follow = async {
+            loop {
+                if let Hop::To(_, delay) = dial.dial(dial.way_in(), &target) {
+                    return delay;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let delay = tokio::time::timeout(Duration::from_secs(30), follow).await.expect("the tables follow");
+        sandbox.stop().await;
+        delay
+    }
+
+    #[tokio::test]
+    async fn the_links_between_load_and_nodes_take_as_long_as_the_file_says() {
+        assert_eq!(delay_with(Span::from_millis(20)).await, Duration::from_millis(20));
+        assert_eq!(delay_with(Span::default()).await, Duration::ZERO);
     }
 }

@@ -133,6 +133,8 @@ pub struct SandboxShape {
     /// Images that run as the sample service, as patterns such as `nginx:*`. Any other image but the sample service's
     /// own cannot be pulled.
     pub stand_ins: Vec<String>,
+    /// How much longer each new connection takes on its way from the load to a node than it does on this machine.
+    pub link_delay: Span,
 }
 
 impl SandboxShape {
@@ -143,7 +145,7 @@ impl SandboxShape {
 
 impl Default for SandboxShape {
     fn default() -> Self {
-        Self { control_planes: 1, workers: 3, zones: None, stand_ins: Vec::new() }
+        Self { control_planes: 1, workers: 3, zones: None, stand_ins: Vec::new(), link_delay: Span::default() }
     }
 }
 
