@@ -37,8 +37,9 @@ const LEASES: &str = "kube-node-lease";
 /// A node's beats.
 struct Beat {
     node: Arc<Node>,
-    /// Its kubelet worked when it was last looked at.
+    /// Whether its kubelet worked when it was last looked at, and in which boot that was.
     worked: bool,
+    boots: u64,
     next: Instant,
     reported: Instant,
 }
@@ -56,7 +57,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             // Each has its own moment, as if they had been started one after another.
             let steps = u32::try_from(beats.len() % STEPS).unwrap_or_default();
             let next = now + STEP * (steps + 1);
-            beats.push(Beat { node, worked: true, next, reported: now });
+            let boots = node.power().boots;
+            beats.push(Beat { node, worked: true, boots, next, reported: now });
         }
         for beat in &mut beats {
             beat.step(&shared, now);
@@ -66,9 +68,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 impl Beat {
     fn step(&mut self, shared: &Shared, now: Instant) {
-        let works = self.node.power().works();
-        let begins = works && !self.worked;
-        self.worked = works;
+        let power = self.node.power();
+        let works = power.works();
+        // A boot that is over between two looks is a beginning too.
+        let begins = works && (!self.worked || self.boots != power.boots);
+        (self.worked, self.boots) = (works, power.boots);
         if !works || (now < self.next && !begins) {
             return;
         }
