@@ -133,7 +133,7 @@ pub struct SandboxShape {
     /// Images that run as the sample service, as patterns such as `nginx:*`. Any other image but the sample service's
     /// own cannot be pulled.
     pub stand_ins: Vec<String>,
-    /// How much longer each new connection takes on its way from the load to a node than it does on this machine.
+    /// How much longer each new connection from outside takes on its way to a node than it does on this machine.
     pub link_delay: Span,
 }
 
