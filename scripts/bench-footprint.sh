@@ -28,8 +28,8 @@ measure() {
   done
   wait "$pid"
   echo "$name $before $now $began $ended $peak" | awk -v t="$ticks" '{
-    s = $7 - $6; user = ($4 - $2) / t / s * 100; system = ($5 - $3) / t / s * 100
-    printf "%-7s %.1f %% of one core (%.1f evenkeel, %.1f the kernel) over %.0f s, peak memory %.1f MB\n", $1, user + system, user, system, s, $8 / 1024
+    s = $7 - $6; user = ($4 - $2) / t / s * 100; kernel = ($5 - $3) / t / s * 100
+    printf "%-7s %.1f %% of one core (%.1f evenkeel, %.1f the kernel) over %.0f s, peak memory %.1f MB\n", $1, user + kernel, user, kernel, s, $8 / 1024
   }'
 }
 
