@@ -127,7 +127,9 @@ pub async fn serve_on(
         () = tokio::time::sleep_until(booted) => {}
     }
     let listener = socket.listen(BACKLOG).map_err(DemoError::Listen)?;
-    tracing::info!(address = ?listener.local_addr().ok(), "listening");
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "listening");
+    }
 
     connections.accept(&listener, stop).await;
     tracing::info!(open = connections.tasks.len(), ?drain, "told to stop");

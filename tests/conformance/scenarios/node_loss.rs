@@ -125,6 +125,6 @@ async fn a_node_that_boots_runs_the_same_pods_again(ctx: Ctx) {
     same(after["spec"]["nodeName"].as_str(), Some(node.as_str()));
     // A container that is a node has the boot of the machine under it.
     if matches!(ctx.power(), crate::power::Power::Sandbox(_)) {
-        assert_ne!(boot(&ctx.get("nodes", &node).await.unwrap()), first);
+        ctx.until_is("nodes", &node, 30, |node| boot(node) != first).await;
     }
 }
