@@ -3,7 +3,7 @@
 //! kube's own retries are off: they would hide each 429 of an eviction behind minutes of silent repetition, and a
 //! fault that the client papers over is a fault that nobody measured.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{
@@ -99,7 +99,12 @@ fn identity_of(config: &Config) -> String {
         Some(certificates) if !certificates.is_empty() => certificates.iter().for_each(|one| digest.update(one)),
         _ => digest.update(config.cluster_url.to_string()),
     }
-    digest.finalize().iter().take(IDENTITY_BYTES).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    let mut hex = String::new();
+    for byte in digest.finalize().iter().take(IDENTITY_BYTES) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 /// Sets what a harness needs of a client: every answer as it came, and watches that last.

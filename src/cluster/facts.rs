@@ -14,7 +14,7 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use kube::{Api, Resource, api::ListParams};
+use kube::{Api, Client, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use super::{Cluster, ClusterError, error::attempt};
@@ -45,19 +45,15 @@ pub async fn facts(cluster: &Cluster, namespace: &str) -> Result<ClusterFacts, C
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let everything = ListParams::default();
     let look = format!("look at namespace {namespace}");
-    let (nodes, found, pods, deployments, stateful_sets, daemon_sets, budgets, services) = futures::try_join!(
+    let client = &cluster.client;
+    let (nodes, found, pods, workloads, budgets, services) = futures::try_join!(
         Box::pin(attempt("list the nodes", nodes.list(&everything))),
         Box::pin(attempt(&look, namespaces.get_opt(namespace))),
-        list::<Pod>(cluster, namespace),
-        list::<Deployment>(cluster, namespace),
-        list::<StatefulSet>(cluster, namespace),
-        list::<DaemonSet>(cluster, namespace),
-        list::<PodDisruptionBudget>(cluster, namespace),
-        list::<Service>(cluster, namespace),
+        list::<Pod>(client, namespace),
+        workloads(client, namespace),
+        list::<PodDisruptionBudget>(client, namespace),
+        list::<Service>(client, namespace),
     )?;
-    let mut workloads: Vec<WorkloadFact> = deployments.iter().map(deployment_fact).collect();
-    workloads.extend(stateful_sets.iter().map(stateful_set_fact));
-    workloads.extend(daemon_sets.iter().map(daemon_set_fact));
     Ok(ClusterFacts {
         on: cluster.on.to_string(),
         server_version: cluster.server_version.clone(),
@@ -70,12 +66,28 @@ pub async fn facts(cluster: &Cluster, namespace: &str) -> Result<ClusterFacts, C
     })
 }
 
-async fn list<K>(cluster: &Cluster, namespace: &str) -> Result<Vec<K>, ClusterError>
+/// The workloads of a namespace.
+///
+/// # Errors
+/// When one of the lists cannot be had.
+pub async fn workloads(client: &Client, namespace: &str) -> Result<Vec<WorkloadFact>, ClusterError> {
+    let (deployments, stateful_sets, daemon_sets) = futures::try_join!(
+        list::<Deployment>(client, namespace),
+        list::<StatefulSet>(client, namespace),
+        list::<DaemonSet>(client, namespace),
+    )?;
+    let mut workloads: Vec<WorkloadFact> = deployments.iter().map(deployment_fact).collect();
+    workloads.extend(stateful_sets.iter().map(stateful_set_fact));
+    workloads.extend(daemon_sets.iter().map(daemon_set_fact));
+    Ok(workloads)
+}
+
+async fn list<K>(client: &Client, namespace: &str) -> Result<Vec<K>, ClusterError>
 where
     K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     K::DynamicType: Default,
 {
-    let api: Api<K> = Api::namespaced(cluster.client.clone(), namespace);
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let what = format!("list {} in namespace {namespace}", K::plural(&K::DynamicType::default()));
     // Boxed: eight of these in one future would be 40 kB of it.
     Ok(Box::pin(attempt(&what, api.list(&ListParams::default()))).await?.items)

@@ -2,6 +2,7 @@
 //!
 //! * [`schema`]: what may be written, as types; [`steps`]: what every step has; [`findings`]: what can be found.
 //! * [`traffic`]: what lanes may have beside the usual.
+//! * [`guards`]: what a run must not do, and on what it stops.
 //! * [`units`]: durations, rates, percentages and workloads as people write them.
 //! * [`read`]: text to types, with every problem; inside it, what is wrong between values.
 //! * [`json_schema`]: the JSON Schema, generated from the types.
@@ -10,6 +11,7 @@
 
 mod check;
 pub mod findings;
+pub mod guards;
 pub mod json_schema;
 pub mod manifests;
 pub mod problem;

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    guards::{AbortWhen, Guards},
     traffic::{LaneTls, RateShape},
     units::{Percent, Rate, Span, WorkloadRef},
 };
@@ -87,6 +88,12 @@ pub struct Spec {
     /// How long the load runs before the first step and after the last undo.
     #[serde(default)]
     pub phases: Phases,
+    /// What the run must not do, whatever its steps pick.
+    #[serde(default, skip_serializing_if = "Guards::is_default")]
+    pub guards: Guards,
+    /// Conditions on which the run stops at once and undoes everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abort: Vec<AbortWhen>,
     /// The faults and waits, one after another. At least one.
     #[schemars(length(min = 1))]
     pub steps: Vec<Step>,

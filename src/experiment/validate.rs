@@ -14,6 +14,7 @@ use super::{
 mod applied;
 mod expect;
 mod given;
+mod guards;
 mod load;
 mod names;
 mod objects;
@@ -28,6 +29,8 @@ pub(super) fn validate(root: &Node, unknown_keys: &[Place]) -> Vec<Problem> {
     validator.objects();
     validator.load();
     validator.phases();
+    validator.guards();
+    validator.abort();
     validator.steps();
     validator.expect();
     validator.problems

@@ -14,6 +14,7 @@ use super::{
     condition::{Condition, receipt},
     drain::whole_seconds,
     error::{StepError, read},
+    guard,
     stage::Stage,
     steps::Progress,
     target,
@@ -37,6 +38,7 @@ pub(super) async fn run(step: &DeletePods, stage: &Stage, progress: &Progress) -
     let why = picked.iter().map(|one| format!("pod/{} ({})", one.pod, one.why)).collect::<Vec<_>>().join(", ");
     let how = if step.force { "delete by force" } else { "delete" };
     progress.begun(format!("{how} {why}"), picked.iter().map(|one| format!("pod/{}", one.pod)).collect());
+    guard::pods(&picked.iter().map(|one| one.pod.clone()).collect::<Vec<_>>(), stage).await?;
     // Where the namespace goes in the end, nobody waits for its pods.
     if !stage.namespace_is_ours {
         let (namespace, selector) = (stage.namespace.clone(), step.selector.clone());

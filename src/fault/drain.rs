@@ -23,7 +23,7 @@ use super::{
     drain_filter::{Candidate, Controller, Fate, Options, fate},
     error::StepError,
     evict::{self, Leaver, OVERSHOOT},
-    node,
+    guard, node,
     stage::Stage,
     steps::Progress,
     target,
@@ -50,10 +50,11 @@ struct Drained {
 /// Runs a `drain` step.
 pub(super) async fn run(step: &Drain, stage: &Stage, progress: &Progress) -> Result<String, StepError> {
     let deadline = Instant::now() + step.timeout.duration();
-    let picked = target::nodes(&step.nodes, stage).await?;
+    let (picked, facts) = target::nodes(&step.nodes, stage).await?;
     let nodes: Vec<String> = picked.iter().map(|one| one.node.clone()).collect();
     let why = picked.iter().map(|one| format!("node/{} ({})", one.node, one.why)).collect::<Vec<_>>().join(", ");
     progress.begun(format!("drain {why}"), nodes.iter().map(|node| format!("node/{node}")).collect());
+    guard::nodes(&nodes, &facts, true, stage).await?;
     node::set_all(&nodes, true, stage).await?;
     let all = drain_all(&nodes, step, stage, deadline);
     // A drain ends by itself in time unless the API server hangs; only then is it cut off here.

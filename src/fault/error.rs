@@ -8,7 +8,7 @@ use super::{
     drain_error::DrainError,
     ledger::LedgerError,
 };
-use crate::plan::PickProblem;
+use crate::plan::{GuardProblem, PickProblem};
 
 /// Why a step did not do what it set out to do.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum StepError {
     /// What the act would change could not be written down, so it did not take place.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// It would be more than the file allows, or than is ever meant.
+    #[error("nothing was done: {0}")]
+    Guard(#[from] GuardProblem),
     /// Nothing, or not enough, to act on.
     #[error(transparent)]
     Pick(#[from] PickProblem),

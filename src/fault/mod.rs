@@ -6,6 +6,7 @@
 //! * [`error`]: why a step failed; [`api`]: why a request did.
 //! * `drain`, `drain_filter`, `drain_error`, `evict`, `node`, `delete_pods`, `rolling_update`, `scale`, `wait`: one
 //!   file per kind of step or part of one.
+//! * `guard`: whether an act is still no more than the file allows.
 //! * `condition`, `workload`, `target`, `words`: what steps have in common.
 
 pub mod abort;
@@ -17,6 +18,7 @@ pub mod drain_error;
 mod drain_filter;
 pub mod error;
 mod evict;
+mod guard;
 pub mod ledger;
 mod node;
 mod rolling_update;

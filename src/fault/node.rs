@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{
     api::call,
     error::{StepError, read},
+    guard,
     stage::Stage,
     steps::Progress,
     target,
@@ -23,10 +24,13 @@ use crate::experiment::schema::Cordon;
 /// Runs a `cordon` or an `uncordon` step.
 pub(super) async fn run(step: &Cordon, cordon: bool, stage: &Stage, progress: &Progress) -> Result<String, StepError> {
     let verb = if cordon { "cordon" } else { "uncordon" };
-    let picked = target::nodes(&step.nodes, stage).await?;
+    let (picked, facts) = target::nodes(&step.nodes, stage).await?;
     let nodes: Vec<String> = picked.iter().map(|one| one.node.clone()).collect();
     let why = picked.iter().map(|one| format!("node/{} ({})", one.node, one.why)).collect::<Vec<_>>().join(", ");
     progress.begun(format!("{verb} {why}"), nodes.iter().map(|node| format!("node/{node}")).collect());
+    if cordon {
+        guard::nodes(&nodes, &facts, false, stage).await?;
+    }
     set_all(&nodes, cordon, stage).await?;
     let how = if cordon { "unschedulable" } else { "schedulable" };
     let detail = format!("{} seen {how}", nodes.join(", "));

@@ -13,9 +13,12 @@ use super::{
     stage::Stage,
     undo::UndoStack,
 };
-use crate::record::{
-    clock::{Clock, Sink},
-    event::{Event, What},
+use crate::{
+    experiment::guards::Guards,
+    record::{
+        clock::{Clock, Sink},
+        event::{Event, What},
+    },
 };
 
 /// One request as the server got it.
@@ -83,7 +86,9 @@ pub fn setting(answer: impl FnMut(&Call) -> (u16, Value) + Send + 'static) -> Se
     let (sink, events) = Sink::new(Clock::start());
     let (handle, abort) = Abort::new();
     let undo = Arc::new(UndoStack::new(client.clone(), sink.clone(), Ledger::nowhere()));
-    let stage = Stage { client, namespace: "app".into(), namespace_is_ours: false, sink, undo, abort };
+    // Tests of the guards bring their own; the others need not know what those ask for.
+    let guards = Arc::new(Guards { allow_last_replica: true, ..Guards::default() });
+    let stage = Stage { client, namespace: "app".into(), namespace_is_ours: false, guards, sink, undo, abort };
     Setting { stage, abort: handle, events, log }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{abort::Abort, undo::UndoStack};
-use crate::record::clock::Sink;
+use crate::{experiment::guards::Guards, record::clock::Sink};
 
 /// What every step needs. Cheap to clone.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub struct Stage {
     pub namespace: String,
     /// The namespace was made for this run and is removed with it, so what is lost in it is nobody's.
     pub namespace_is_ours: bool,
+    /// What no step may do.
+    pub guards: Arc<Guards>,
     /// The timeline.
     pub sink: Sink,
     /// Where each act registers its undo first.

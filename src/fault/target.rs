@@ -40,9 +40,10 @@ where
     Ok(all)
 }
 
-/// The nodes that a step acts on, from fresh facts.
-pub(super) async fn nodes(pick: &NodePick, stage: &Stage) -> Result<Vec<Picked>, StepError> {
-    Ok(pick_nodes(pick, &facts(stage, pick.with_pods.is_some()).await?)?)
+/// The nodes that a step acts on, from fresh facts, and these.
+pub(super) async fn nodes(pick: &NodePick, stage: &Stage) -> Result<(Vec<Picked>, ClusterFacts), StepError> {
+    let facts = facts(stage, pick.with_pods.is_some()).await?;
+    Ok((pick_nodes(pick, &facts)?, facts))
 }
 
 /// The pods that a step acts on, from fresh facts.

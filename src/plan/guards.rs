@@ -3,9 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{ClusterFacts, PodFact, WorkloadFact};
+use super::{
+    facts::{ClusterFacts, PodFact, WorkloadFact},
+    pick::{pick_nodes, pick_pods},
+    problem::PlanProblem,
+};
 use crate::{
-    experiment::{guards::Guards, schema::Experiment, units::WorkloadRef},
+    experiment::{
+        guards::Guards,
+        schema::{Cordon, Drain, Experiment, NodePick, Step},
+        steps::with_places,
+        units::WorkloadRef,
+    },
     model::selector::LabelSelector,
 };
 
@@ -113,6 +122,55 @@ pub fn namespace(experiment: &Experiment) -> Result<(), GuardProblem> {
         return Err(GuardProblem::SystemNamespace { namespace: namespace.clone() });
     }
     Ok(())
+}
+
+/// All that the guards do not let pass by what the plan knows. In a namespace that is not there yet no pod is known;
+/// the run asks again.
+pub(super) fn planned(experiment: &Experiment, facts: &ClusterFacts, ours: bool) -> Vec<PlanProblem> {
+    let guards = &experiment.spec.guards;
+    let mut problems = Vec::new();
+    if let Err(problem) = namespace(experiment) {
+        problems.push(PlanProblem::Guard { place: String::new(), problem });
+    }
+    let mut away: Vec<String> = Vec::new();
+    for (path, step) in with_places(&experiment.spec.steps) {
+        let checked = match step {
+            Step::Drain(Drain { nodes, .. }) | Step::Cordon(Cordon { nodes, .. }) => {
+                let Some(taken) = picked(nodes, facts, ours) else { continue };
+                let of_nodes = self::nodes(guards, &away, &taken, facts);
+                let of_pods = match step {
+                    Step::Drain(_) if !ours => pods(guards, &pods_on(&taken, facts), facts, ours),
+                    _ => Ok(()),
+                };
+                away.extend(taken);
+                of_nodes.and(of_pods)
+            }
+            Step::Uncordon(Cordon { nodes, .. }) => {
+                let back = picked(nodes, facts, ours).unwrap_or_default();
+                away.retain(|node| !back.contains(node));
+                Ok(())
+            }
+            Step::DeletePods(delete) if !ours => {
+                // That there are too few is told where they are picked.
+                let taken = pick_pods(&delete.selector, delete.count, facts).unwrap_or_default();
+                let taken = |pod: &&PodFact| taken.iter().any(|one| one.pod == pod.name);
+                pods(guards, &facts.pods.iter().filter(taken).collect::<Vec<_>>(), facts, ours)
+            }
+            _ => Ok(()),
+        };
+        if let Err(problem) = checked {
+            problems.push(PlanProblem::Guard { place: format!("step {path} ({}): ", step.name()), problem });
+        }
+    }
+    problems
+}
+
+/// The nodes that a step takes, as far as that is known.
+fn picked(pick: &NodePick, facts: &ClusterFacts, ours: bool) -> Option<Vec<String>> {
+    if ours && pick.with_pods.is_some() {
+        return None;
+    }
+    Some(pick_nodes(pick, facts).ok()?.into_iter().map(|one| one.node).collect())
 }
 
 /// Whether these nodes may be cordoned or drained, besides those that are away already.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     budgets::{self, BudgetPlan, RolloutPlan},
     facts::ClusterFacts,
+    guards,
     problem::PlanProblem,
     rights::{self, Right},
     spared::spared_nodes,
@@ -116,6 +117,7 @@ pub fn make(experiment: &Experiment, facts: &ClusterFacts) -> Result<Plan, Vec<P
         ready(experiment, &world, &mut problems);
         problems.append(&mut step_problems);
         expected_budgets(experiment, &world, &mut problems);
+        problems.extend(guards::planned(experiment, facts, world.created));
     }
     let rights = rights::needed(experiment).unwrap_or_else(|unknown| {
         problems.extend(unknown);

@@ -4,6 +4,7 @@
 //! * [`make()`]: from an experiment and facts to a [`Plan`], or to all that keeps it from being carried out.
 //! * [`pick`]: which nodes and pods a step acts on, and why these. The run asks again, with fresh facts.
 //! * [`spared`]: the nodes that no step touches.
+//! * [`guards`]: what is more than the file allows, or than is ever meant. The run asks again, with fresh facts.
 //! * [`rights`]: what a client must be allowed to do.
 //! * [`rbac`]: these as roles, for kubectl.
 //! * [`text`]: a plan for people.
@@ -12,6 +13,7 @@
 
 mod budgets;
 pub mod facts;
+pub mod guards;
 mod make;
 pub mod pick;
 mod problem;
@@ -25,6 +27,7 @@ mod world;
 
 pub use budgets::{BudgetPlan, RolloutPlan};
 pub use facts::ClusterFacts;
+pub use guards::GuardProblem;
 pub use make::{LanePlan, NamespacePlan, Plan, make};
 pub use pick::{PickProblem, Picked, PickedPod, pick_nodes, pick_pods};
 pub use problem::PlanProblem;

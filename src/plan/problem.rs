@@ -1,6 +1,6 @@
 //! Why an experiment cannot be carried out on a cluster as it is.
 
-use super::pick::PickProblem;
+use super::{guards::GuardProblem, pick::PickProblem};
 
 /// What keeps a plan from being carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +49,14 @@ pub enum PlanProblem {
         step: String,
         /// Why not.
         problem: PickProblem,
+    },
+    /// A guard does not let it pass.
+    #[error("{place}{problem}")]
+    Guard {
+        /// The step's place and name with a colon, such as `step 1 (drain): `; empty for the whole experiment.
+        place: String,
+        /// Why not.
+        problem: GuardProblem,
     },
     /// A rule asks for more than there can be.
     #[error("step {step} asks for {wanted} {rule}, but there are at most {most}; lower `count`{or_else}")]

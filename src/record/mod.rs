@@ -5,6 +5,7 @@
 //! * [`error`]: what can go wrong with a record on disk.
 //! * [`samples`]: a histogram as it is kept in memory, and its form in `load.hlog`.
 //! * [`percentiles`]: the table of percentiles that `HdrHistogram`'s tools plot.
+//! * `secrets`: what is left out of it.
 //! * [`writer`]: the run directory, written while the run goes on.
 //! * [`reader`]: the run directory, read back as a [`Record`].
 
@@ -14,6 +15,7 @@ pub mod event;
 pub mod percentiles;
 pub mod reader;
 pub mod samples;
+mod secrets;
 pub mod writer;
 
 pub use reader::{Record, RecordedInterval};

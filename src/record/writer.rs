@@ -23,6 +23,7 @@ use super::{
     EVENTS_FILE, LOAD_FILE, PLAN_FILE,
     error::RecordError,
     event::{Event, FORMAT, Micros, What},
+    secrets::without_secrets,
 };
 use crate::{experiment::schema::Experiment, load::message::ClosedInterval};
 
@@ -98,7 +99,7 @@ impl Writer {
             source,
         })?;
         let mut paper = Out::create(dir, PLAN_FILE)?;
-        let content = json!({ "format": FORMAT, "experiment": experiment, "plan": plan });
+        let content = json!({ "format": FORMAT, "experiment": without_secrets(experiment), "plan": plan });
         let mut text = serde_json::to_vec_pretty(&content).map_err(|source| RecordError::Encode {
             what: "the plan",
             path: paper.path.clone(),

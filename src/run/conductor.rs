@@ -4,6 +4,7 @@
 //! thing that is recorded.
 
 use std::{
+    cell::OnceCell,
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
@@ -11,7 +12,14 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{RunError, recorder::Recorder, signals::Signals, traffic::Traffic};
+use super::{
+    RunError,
+    probe::Probes,
+    recorder::{Recorder, Stop, Told},
+    signals::Signals,
+    traffic::Traffic,
+    vitals::Vitals,
+};
 use crate::{
     agent::{self, client::Place},
     cluster::{self, Cluster, On, apply::ApplyError},
@@ -116,12 +124,15 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     let (messages, load) = mpsc::unbounded_channel();
     let plan = serde_json::to_value(order.plan).map_err(RunError::Plan)?;
     let writer = Writer::create(order.folder, order.experiment, &plan)?;
-    let (failed, mut recorder_failed) = mpsc::channel(1);
+    // Room for one reason of each part: the first that is read counts.
+    let (broken, mut must_stop) = mpsc::channel(8);
     let (heard, losses) = watch::channel(());
+    let vitals = Vitals::new(&order.experiment.spec.abort);
+    let told_of = Told { losses: heard, stop: broken.clone(), vitals };
     // A sandbox ends with this process, so nobody need find what was done in it.
     let known = order.cluster.on != On::Sandbox;
     let ledger = Ledger::open(order.folder, &head(order), Arc::clone(order.hold), known).await?;
-    let recorder = Recorder::start(clock, writer, live, events, load, heard, failed);
+    let recorder = Recorder::start(clock, writer, live, events, load, told_of);
     sink.record(What::Started(Started {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -133,27 +144,22 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
 
     let (stop, abort) = Abort::new();
     let given = &order.experiment.spec.given;
-    let stage = Stage {
-        client: order.cluster.client.clone(),
-        namespace: given.namespace.clone(),
-        namespace_is_ours: !given.apply.is_empty(),
-        sink: sink.clone(),
-        undo: Arc::new(UndoStack::new(order.cluster.client.clone(), sink.clone(), ledger)),
-        abort,
-    };
-    order.stacks.add(&stage.undo);
-    let mut run = Run { order, stage, losses, traffic: None };
+    let stage = stage(order, &sink, ledger, abort);
+    let mut run = Run { order, stage, losses, broken, traffic: None };
     let watches = observe::watch(order.cluster, &given.namespace, sink.clone());
     let drive = async {
         watches.synced().await?;
         Box::pin(run.drive(&messages)).await
     };
+    let condition = OnceCell::new();
     let stopped = async {
         tokio::select! {
             () = order.signals.asked(1) => {}
             by = order.hold.lost() => note(&sink, NoteKind::Error, format!("{by} has taken this cluster over")),
             // The recorder's own error is told when it is finished below.
-            _ = recorder_failed.recv() => {}
+            why = must_stop.recv() => if let Some(Stop::Condition(why)) = why {
+                _ = condition.set(why);
+            }
         }
         stop.abort();
         std::future::pending::<()>().await;
@@ -172,7 +178,7 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     let undo = run.stage.undo.undo_all().await;
     run.stage.undo.close(&undo).await;
     watches.stop().await;
-    let (reason, error) = ending(driven.and(traffic), order.signals);
+    let (reason, error) = ending(driven.and(traffic), order.signals, condition.into_inner());
     if let Some(error) = &error {
         note(&sink, NoteKind::Error, crate::failure::chain(error));
     }
@@ -180,6 +186,22 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     drop((run, sink));
     let written = recorder.finish().await;
     Ok(RunEnd { reason, undo_complete: undo.complete, error: told(error, written) })
+}
+
+/// What the steps of a run need.
+fn stage(order: &Order<'_>, sink: &Sink, ledger: Ledger, abort: Abort) -> Stage {
+    let spec = &order.experiment.spec;
+    let undo = Arc::new(UndoStack::new(order.cluster.client.clone(), sink.clone(), ledger));
+    order.stacks.add(&undo);
+    Stage {
+        client: order.cluster.client.clone(),
+        namespace: spec.given.namespace.clone(),
+        namespace_is_ours: !spec.given.apply.is_empty(),
+        guards: Arc::new(spec.guards.clone()),
+        sink: sink.clone(),
+        undo,
+        abort,
+    }
 }
 
 /// Why a run was cut short, when its record could not be written either: a run that was broken off for the record has
@@ -195,12 +217,13 @@ fn note(sink: &Sink, kind: NoteKind, text: String) {
     sink.record(What::Note(Note { kind, text }));
 }
 
-fn ending(driven: Result<(), RunError>, signals: &Signals) -> (EndReason, Option<RunError>) {
-    match driven {
-        Ok(()) => (EndReason::Completed, None),
-        Err(_) if signals.stopped() => (EndReason::Interrupted, None),
-        Err(error @ RunError::Step(_)) => (EndReason::StepFailed, Some(error)),
-        Err(error) => (EndReason::SetupFailed, Some(error)),
+fn ending(driven: Result<(), RunError>, signals: &Signals, condition: Option<String>) -> (EndReason, Option<RunError>) {
+    match (driven, condition) {
+        (Ok(()), _) => (EndReason::Completed, None),
+        (Err(_), _) if signals.stopped() => (EndReason::Interrupted, None),
+        (Err(_), Some(why)) => (EndReason::StepFailed, Some(RunError::Condition { why })),
+        (Err(error @ RunError::Step(_)), None) => (EndReason::StepFailed, Some(error)),
+        (Err(error), None) => (EndReason::SetupFailed, Some(error)),
     }
 }
 
@@ -209,6 +232,7 @@ struct Run<'a> {
     order: &'a Order<'a>,
     stage: Stage,
     losses: watch::Receiver<()>,
+    broken: mpsc::Sender<Stop>,
     traffic: Option<Traffic>,
 }
 
@@ -221,9 +245,12 @@ impl Run<'_> {
         self.settle().await?;
         let (steps, phases) = (&self.order.experiment.spec.steps, self.order.experiment.spec.phases);
         self.enter(Phase::Before);
+        let probes = Probes::start(&self.order.experiment.spec.abort, &self.broken);
         self.pause(phases.before.duration()).await?;
         self.enter(Phase::Fault);
         fault::run_steps(steps, &self.stage).await?;
+        // From here on there is nothing to stop.
+        drop(probes);
         self.enter(Phase::Undo);
         self.stage.undo.undo_cluster().await;
         self.enter(Phase::After);

@@ -5,16 +5,19 @@
 //! * [`conductor`]: one experiment from set-up to undo.
 //! * [`traffic`]: its load.
 //! * [`recorder`]: its record.
+//! * [`vitals`], [`probe`]: the conditions on which it stops.
 //! * [`recover`]: what interrupted runs have left, undone.
 //! * [`signals`]: Ctrl-C and SIGTERM.
 
 pub mod conductor;
 pub mod files;
+mod probe;
 mod recorder;
 pub mod recover;
 pub mod signals;
 pub mod suite;
 mod traffic;
+mod vitals;
 
 use crate::{
     agent::error::AgentError,
@@ -80,6 +83,12 @@ pub enum RunError {
         "no node is left for the load agent: every one may be drained or cordoned; use `from: outside`, or spare a node"
     )]
     NoPlaceForAgent,
+    /// A condition of `abort` is met.
+    #[error("stopped by a condition of `abort`: {why}")]
+    Condition {
+        /// The condition and what was measured, in words.
+        why: String,
+    },
     /// Ctrl-C, SIGTERM, or a record that cannot be written.
     #[error("broken off")]
     BrokenOff,

@@ -10,6 +10,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+use super::vitals::Vitals;
 use crate::{
     load::message::LoadMessage,
     record::{
@@ -24,6 +25,26 @@ use crate::{
 /// How often the live view moves on when nothing comes: often enough for a clock that shows tenths.
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 
+/// Why a run must be broken off, which its own parts found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Its record cannot be written.
+    Record,
+    /// A condition of `abort` is met: in words.
+    Condition(String),
+}
+
+/// Whom the recorder tells of what passes through it.
+#[derive(Debug)]
+pub struct Told {
+    /// That a loss was heard of.
+    pub losses: watch::Sender<()>,
+    /// Why the run must be broken off, where it must.
+    pub stop: mpsc::Sender<Stop>,
+    /// The conditions of `abort` that the load can meet.
+    pub vitals: Vitals,
+}
+
 /// A recorder at work.
 #[derive(Debug)]
 pub struct Recorder {
@@ -31,7 +52,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts writing, and tells `losses` when the last loss was heard of and `failed` of the first failure. It ends when every sink of `events` and every sender of `load` is gone.
+    /// Starts writing, and tells the others what they wait for. It ends when every sink of `events` and every sender of
+    /// `load` is gone.
     #[must_use]
     pub fn start(
         clock: Clock,
@@ -39,9 +61,9 @@ impl Recorder {
         mut live: Live,
         mut events: mpsc::UnboundedReceiver<Event>,
         mut load: mpsc::UnboundedReceiver<LoadMessage>,
-        losses: watch::Sender<()>,
-        failed: mpsc::Sender<()>,
+        told: Told,
     ) -> Self {
+        let Told { losses, stop, mut vitals } = told;
         let task = tokio::spawn(async move {
             let mut result = Ok(());
             let mut redraw = tokio::time::interval(REDRAW_EVERY);
@@ -52,6 +74,9 @@ impl Recorder {
                     event = events.recv(), if events_open => {
                         events_open = event.is_some();
                         event.map_or(Ok(()), |event| {
+                            if let What::Phase { phase } = event.what {
+                                vitals.phase(phase);
+                            }
                             live.event(&event);
                             writer.event(&event)
                         })
@@ -59,6 +84,10 @@ impl Recorder {
                     message = load.recv(), if load_open => match message {
                         Some(LoadMessage::Interval(interval)) => {
                             live.interval(&interval);
+                            if let Some(why) = vitals.interval(&interval) {
+                                // The first reason stands; the channel has room for it.
+                                _ = stop.try_send(Stop::Condition(why));
+                            }
                             writer.interval(clock.now(), &interval)
                         }
                         Some(LoadMessage::Lost(lost)) => {
@@ -78,7 +107,7 @@ impl Recorder {
                 // The first failure, such as a full disk, stops the run; until it has ended, what comes is dropped.
                 if let (Err(error), true) = (written, result.is_ok()) {
                     result = Err(error);
-                    _ = failed.try_send(());
+                    _ = stop.try_send(Stop::Record);
                 }
             }
             live.finish();

@@ -191,7 +191,10 @@ fn take_up(entries: Vec<(PathBuf, Entry)>, out: &mut Recovered) -> Option<(Paper
                 out.refuse(ExitCode::Setup, problem);
                 return None;
             }
-            Err(error) => out.problems.push(format!("run {} on {}: {error}", entry.run, entry.on)),
+            Err(error) => {
+                let (run, on, place) = (&entry.run, &entry.on, place.display());
+                out.problems.push(format!("run {run} on {on}: {error}; once all is as it was, remove {place}"));
+            }
         }
     }
     Some((papers, lost))

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     Case,
-    ground::{Ground, interrupt, told},
+    ground::{Ground, await_line, interrupt, no_secret, told},
 };
 
 /// How long the API server stands still: longer than a renewal of the Lease, shorter than its end.
@@ -35,6 +35,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("killed while it recovers", killed_while_it_recovers),
         Case::new("an interrupted drain", interrupted_drain),
         Case::new("a namespace of our own", own_namespace),
+        Case::new("Ctrl-C twice", interrupted_twice),
+        Case::new("a condition to stop", condition_to_stop),
+        Case::new("more than a guard allows", more_than_allowed),
     ]
 }
 
@@ -46,7 +49,7 @@ fn lease(ground: &Ground) -> Api<Lease> {
 fn waiting(ground: &mut Ground) -> Result<Child, String> {
     let (folder, mut command) = ground.run("waiting", CORDON_AND_WAIT)?;
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-    Ground::await_line(&folder.join("events.jsonl"), "\"path\":\"2\"")?;
+    await_line(&folder.join("events.jsonl"), "\"path\":\"2\"")?;
     Ok(child)
 }
 
@@ -67,7 +70,7 @@ fn still_during_recover(ground: &mut Ground) -> Result<(), String> {
     if code != Some(4) {
         return Err(format!("without an API server: {text}"));
     }
-    ground.recover(&[])?;
+    ground.recover()?;
     ground.equal(&before)
 }
 
@@ -92,7 +95,7 @@ fn cluster_alone(ground: &mut Ground) -> Result<(), String> {
                  cordon: {nodes: {names: [B]}}\n    - wait: {time: 100s}";
     let (folder, mut command) = ground.run("cluster-alone", steps)?;
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    Ground::await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
+    await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
     child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
     for folder in [&folder, &ground.state()] {
         std::fs::remove_dir_all(folder).map_err(|error| error.to_string())?;
@@ -101,7 +104,7 @@ fn cluster_alone(ground: &mut Ground) -> Result<(), String> {
     let short = Patch::Merge(json!({"spec": {"leaseDurationSeconds": 1}}));
     let patched = ground.block_on(lease(ground).patch("evenkeel", &PatchParams::default(), &short));
     patched.map_err(|error| error.to_string())?;
-    let recovered = ground.recover(&[])?;
+    let recovered = ground.recover()?;
     if recovered["runs"][0]["from"] != json!(["cluster"]) {
         return Err(format!("it found more than the cluster's copy: {recovered}"));
     }
@@ -149,7 +152,7 @@ fn run_after_crash(ground: &mut Ground) -> Result<(), String> {
     if output.status.code() != Some(4) || !text.contains("was interrupted") || !text.contains(&advice) {
         return Err(format!("the next run: {text}"));
     }
-    ground.recover(&[])?;
+    ground.recover()?;
     ground.equal(&before)
 }
 
@@ -159,14 +162,14 @@ fn killed_while_it_recovers(ground: &mut Ground) -> Result<(), String> {
                  {nodes: {names: [B]}}\n    - wait: {time: 100s}";
     let (folder, mut command) = ground.run("twice", steps)?;
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    Ground::await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
+    await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
     child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
     ground.recover_until_killed("undone")?;
     // The first recover's lease is not of a run that this machine knows as over.
     let short = Patch::Merge(json!({"spec": {"leaseDurationSeconds": 1}}));
     let patched = ground.block_on(lease(ground).patch("evenkeel", &PatchParams::default(), &short));
     patched.map_err(|error| error.to_string())?;
-    ground.recover(&[])?;
+    ground.recover()?;
     ground.equal(&before)
 }
 
@@ -178,11 +181,60 @@ fn interrupted_drain(ground: &mut Ground) -> Result<(), String> {
     for moment in ["\"phase\":\"fault\"", "\"state\":\"registered\"", "\"state\":\"effective\""] {
         let (folder, mut command) = ground.run("drained", steps)?;
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-        Ground::await_line(&folder.join("events.jsonl"), moment)?;
+        await_line(&folder.join("events.jsonl"), moment)?;
         ends_well(child).map_err(|error| format!("Ctrl-C at {moment}: {error}"))?;
         ground.equal(&before).map_err(|error| format!("Ctrl-C at {moment}: {error}"))?;
     }
     Ok(())
+}
+
+/// While the undo cannot go on, whoever insists is let go, and told what stays and how to go on.
+fn interrupted_twice(ground: &mut Ground) -> Result<(), String> {
+    let before = ground.snapshot()?;
+    let mut child = waiting(ground)?;
+    ground.stand_still(true)?;
+    let ended = loop {
+        interrupt(&child)?;
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(_) => break child.wait_with_output().map_err(|error| error.to_string()),
+            // Signals that come at once are one signal.
+            None => std::thread::sleep(Duration::from_millis(100)),
+        }
+    };
+    ground.stand_still(false)?;
+    let output = ended?;
+    let (text, advice) = (told(&output), format!("evenkeel recover --on {}", ground.on));
+    if output.status.code() != Some(5) || !text.contains("kubectl uncordon") || !text.contains(&advice) {
+        return Err(text);
+    }
+    ground.recover()?;
+    ground.equal(&before)
+}
+
+fn condition_to_stop(ground: &mut Ground) -> Result<(), String> {
+    let before = ground.snapshot()?;
+    // Nobody listens on port 1.
+    let steps = format!("{CORDON_AND_WAIT}\n  abort:\n    - http: {{url: 'http://127.0.0.1:1/', every: 200ms}}");
+    let (folder, mut command) = ground.run("condition", &steps)?;
+    let output = command.output().map_err(|error| error.to_string())?;
+    let text = told(&output);
+    if output.status.code() != Some(4) || !text.contains("stopped by a condition of `abort`") {
+        return Err(text);
+    }
+    await_line(&folder.join("events.jsonl"), "uncordon node/")?;
+    ground.equal(&before)
+}
+
+fn more_than_allowed(ground: &mut Ground) -> Result<(), String> {
+    let before = ground.snapshot()?;
+    let steps = "- cordon: {nodes: {names: [A, B]}}\n  guards: {maxNodes: 1}";
+    let (folder, mut command) = ground.run("guarded", steps)?;
+    let output = command.output().map_err(|error| error.to_string())?;
+    let text = told(&output);
+    if output.status.code() != Some(2) || !text.contains("guards.maxNodes allows 1") || folder.exists() {
+        return Err(text);
+    }
+    ground.equal(&before)
 }
 
 /// With `apply`, what is undone is the namespace itself.
@@ -192,7 +244,7 @@ fn own_namespace(ground: &mut Ground) -> Result<(), String> {
     if ground.snapshot()? == before {
         return Err("the crash left nothing behind".to_owned());
     }
-    ground.recover(&[])?;
+    ground.recover()?;
     ground.equal(&before)?;
-    Ground::no_secret(&run)
+    no_secret(&run)
 }

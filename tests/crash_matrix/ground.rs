@@ -232,25 +232,13 @@ impl Ground {
     }
 
     /// Recovers, and sees that it says so: exit code 0, complete.
-    pub fn recover(&self, more: &[&str]) -> Result<Value, String> {
-        let mut arguments = vec!["recover", "--json", "--on", &self.on];
-        arguments.extend(more);
-        Self::recovered(&self.command(&arguments).output().map_err(words)?)
+    pub fn recover(&self) -> Result<Value, String> {
+        recovered(&self.command(&["recover", "--json", "--on", &self.on]).output().map_err(words)?)
     }
 
     /// The same without `--on`: whatever the index knows.
     pub fn recover_what_is_known(&self) -> Result<Value, String> {
-        Self::recovered(&self.command(&["recover", "--json"]).output().map_err(words)?)
-    }
-
-    fn recovered(output: &Output) -> Result<Value, String> {
-        let json: Value =
-            serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {}", told(output)))?;
-        if output.status.code() == Some(0) && json["complete"] == true {
-            Ok(json)
-        } else {
-            Err(format!("recover failed: {}", told(output)))
-        }
+        recovered(&self.command(&["recover", "--json"]).output().map_err(words)?)
     }
 
     /// The exit code and the words of `recover`, whatever they are.
@@ -259,34 +247,43 @@ impl Ground {
         Ok((output.status.code(), told(&output)))
     }
 
-    /// Nothing that was written down, on disk or in the cluster, has a value of the pods' environment in it.
-    pub fn no_secret(folder: &Path) -> Result<(), String> {
-        for file in ["undo.jsonl", "events.jsonl"] {
-            let text = std::fs::read_to_string(folder.join(file)).map_err(words)?;
-            if text.contains("hunter2") || text.contains("hunter3") {
-                return Err(format!("{file} has a value of the environment in it"));
-            }
-        }
-        Ok(())
-    }
-
     /// The sandbox stands still, as an API server does that hangs, or goes on.
     pub fn stand_still(&self, still: bool) -> Result<(), String> {
         let sandbox = self.sandbox.as_ref().ok_or("only a sandbox can be stopped")?;
         kill_process(Pid::from_child(sandbox), if still { Signal::STOP } else { Signal::CONT }).map_err(words)
     }
+}
 
-    /// Waits until a file has a line with this in it.
-    pub fn await_line(file: &Path, part: &str) -> Result<(), String> {
-        let deadline = Instant::now() + RUN_WITHIN;
-        while !std::fs::read_to_string(file).is_ok_and(|text| text.contains(part)) {
-            if Instant::now() >= deadline {
-                return Err(format!("{} never had {part:?}", file.display()));
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
-        Ok(())
+fn recovered(output: &Output) -> Result<Value, String> {
+    let json: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {}", told(output)))?;
+    if output.status.code() == Some(0) && json["complete"] == true {
+        Ok(json)
+    } else {
+        Err(format!("recover failed: {}", told(output)))
     }
+}
+
+/// Nothing that was written down has a value of the pods' environment in it.
+pub fn no_secret(folder: &Path) -> Result<(), String> {
+    for file in ["undo.jsonl", "events.jsonl"] {
+        let text = std::fs::read_to_string(folder.join(file)).map_err(words)?;
+        if text.contains("hunter2") || text.contains("hunter3") {
+            return Err(format!("{file} has a value of the environment in it"));
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a file has a line with this in it.
+pub fn await_line(file: &Path, part: &str) -> Result<(), String> {
+    let deadline = Instant::now() + RUN_WITHIN;
+    while !std::fs::read_to_string(file).is_ok_and(|text| text.contains(part)) {
+        if Instant::now() >= deadline {
+            return Err(format!("{} never had {part:?}", file.display()));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
 }
 
 /// All that a command said.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use evenkeel::{cluster::On, experiment};
-use ground::Ground;
+use ground::{Ground, no_secret};
 
 /// Sandboxes side by side: each mostly waits.
 const SIDE_BY_SIDE: usize = 3;
@@ -120,11 +120,8 @@ fn verbs() -> BTreeSet<String> {
 /// One case: a name, and what to do on a ground.
 pub struct Case {
     name: String,
-    check: Box<Check>,
+    check: Box<dyn Fn(&mut Ground) -> Result<(), String> + Send + Sync>,
 }
-
-/// What a case does: on a ground, or it says why it failed.
-type Check = dyn Fn(&mut Ground) -> Result<(), String> + Send + Sync;
 
 impl Case {
     /// A case.
@@ -158,13 +155,13 @@ fn crash(ground: &mut Ground, line: &Line, point: &str) -> Result<(), String> {
     if line.stays && point == "effective" && ground.snapshot()? == before {
         return Err("the crash left nothing behind, so recovering from it shows nothing".to_owned());
     }
-    let recovered = ground.recover(&[])?;
+    let recovered = ground.recover()?;
     ground.equal(&before)?;
     if point != "begun" && line.verb != "wait" && recovered["runs"][0]["undone"].as_array().is_none_or(Vec::is_empty) {
         return Err(format!("it does not say what it undid: {recovered}"));
     }
-    Ground::no_secret(&run)?;
-    let again = ground.recover(&[])?;
+    no_secret(&run)?;
+    let again = ground.recover()?;
     if again["runs"].as_array().is_some_and(|runs| !runs.is_empty()) {
         return Err(format!("a second time there was something to do: {again}"));
     }

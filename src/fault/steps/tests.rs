@@ -173,6 +173,39 @@ async fn a_pod_that_would_not_come_back_is_deleted_only_in_a_namespace_of_ours()
     }
 }
 
+/// Two nodes of which one runs the only ready pod of a Deployment.
+fn last_replica(call: &Call) -> (u16, Value) {
+    let deployment = json!({"metadata": {"name": "shop"}, "spec": {"replicas": 1, "selector": {"matchLabels":
+        {"app": "shop"}}, "template": {"metadata": {"labels": {"app": "shop"}}}}});
+    match call.path.as_str() {
+        "/api/v1/nodes" => list(&[node("w1", false), node("w2", false)]),
+        "/api/v1/namespaces/app/pods" => list(&[pod("shop-1", "1", "w1")]),
+        "/apis/apps/v1/namespaces/app/deployments" => list(&[deployment]),
+        path if path.ends_with("sets") => list(&[]),
+        path if path.ends_with("/pods/shop-1") => (200, pod("shop-1", "1", "w1")),
+        _ => not_found(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_guard_does_not_let_pass_is_refused_before_anything_is_changed() {
+    let drain = json!({"drain": {"nodes": {"names": ["w1"]}}});
+    let table = [
+        (json!({}), drain.clone(), "no other ready pod"),
+        (json!({}), json!({"deletePods": {"selector": {"app": "shop"}}}), "no other ready pod"),
+        (json!({"maxNodes": 1}), json!({"cordon": {"nodes": {"names": ["w1", "w2"]}}}), "guards.maxNodes allows 1"),
+        (json!({"protectedNodes": ["w1"], "allowLastReplica": true}), drain, "guards.protectedNodes"),
+    ];
+    for (guards, step, expected) in table {
+        let mut setting = setting(last_replica);
+        setting.stage.guards = std::sync::Arc::new(serde_json::from_value(guards).unwrap());
+        let error = run_steps(&steps(json!([step])), &setting.stage).await.unwrap_err();
+        assert!(matches!(error, StepError::Guard(_)) && error.to_string().contains(expected), "{step}: {error}");
+        assert!(setting.log.of("").iter().all(|call| call.method == "GET"), "{step}");
+        assert!(setting.stage.undo.left().is_empty(), "{step}");
+    }
+}
+
 /// A Deployment that reacts to patches when `reacts`.
 fn deployment(reacts: bool) -> impl FnMut(&Call) -> (u16, Value) + Send + 'static {
     let (mut generation, mut replicas, mut image) = (1, 3, "web:1".to_owned());

@@ -2,6 +2,8 @@
 //! ledger may. It is known by a fingerprint, and found again where Kubernetes itself keeps it for `kubectl rollout
 //! undo`: in the `ReplicaSets` of a Deployment, in the `ControllerRevisions` of the others.
 
+use std::fmt::Write as _;
+
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use kube::{
     Api, Client,
@@ -108,8 +110,12 @@ fn plain(template: &Value) -> Value {
 fn fingerprint(template: &Value) -> String {
     let mut text = String::new();
     canonical(&plain(template), &mut text);
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(FINGERPRINT_BYTES).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    let mut hex = String::new();
+    for byte in Sha256::digest(text.as_bytes()).iter().take(FINGERPRINT_BYTES) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 /// JSON with its keys in order and without nulls, which the API server gives or leaves out as it likes.
