@@ -158,6 +158,7 @@ mod tests {
                 connections_opened: 0,
                 closed_politely: 0,
                 send_lag_max_us: 0,
+                stalled_us: 0,
             },
             response: response.clone(),
             service: response,
