@@ -117,10 +117,13 @@ fn verbs() -> BTreeSet<String> {
     kinds.iter().flat_map(|kind| kind["properties"].as_object().unwrap().keys().cloned()).collect()
 }
 
+/// What is done on a ground.
+type Check = Box<dyn Fn(&mut Ground) -> Result<(), String> + Send + Sync>;
+
 /// One case: a name, and what to do on a ground.
 pub struct Case {
     name: String,
-    check: Box<dyn Fn(&mut Ground) -> Result<(), String> + Send + Sync>,
+    check: Check,
 }
 
 impl Case {
