@@ -178,6 +178,9 @@ With --rate max each connection sends its next request when it has the answer to
 Exit codes: 0 every request was answered as asked, 1 some were lost, 3 it cannot be told (the load generator itself
 was held up or short of something), 4 the name has no address.
 
+Besides http and https, a URL may begin with grpc or grpcs (unary calls: grpc://HOST:PORT/package.Service/Method), ws or
+wss (a message there and one back), and tcp (a line there and one back: tcp://HOST:PORT).
+
     evenkeel load http://127.0.0.1:8080/ --rate 500/s --duration 30s --json load.json")]
 pub struct LoadArgs {
     /// What to ask, such as <http://127.0.0.1:8080/cart>. Where it has {id}, each request sends its number there, and must
@@ -214,6 +217,13 @@ pub struct LoadArgs {
     /// Jump to another rate after a time, such as 10s=500/s; may be given several times, in order.
     #[arg(long, value_name = "TIME=RATE")]
     pub step: Vec<Step>,
+    /// Speak HTTP/2, without TLS with prior knowledge.
+    #[arg(long)]
+    pub http2: bool,
+    /// The text of a message (ws) or line (tcp), in which {id} is the request's number and must come back; the base64 of a
+    /// call's message (grpc). [default: evenkeel {id}, or an empty message]
+    #[arg(long, value_name = "TEXT")]
+    pub send: Option<String>,
     /// How long a request may take from the moment it is due, connecting included.
     #[arg(long, value_name = "DURATION", default_value = "2s")]
     pub timeout: Span,

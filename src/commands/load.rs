@@ -25,7 +25,7 @@ use crate::{
     judge::verdict::Answer,
     load::{
         self, LoadError, Running,
-        lane::{LaneOptions, LaneSpec, RateStep, Shape, TlsSpec},
+        lane::{LaneOptions, LaneSpec, Protocol, RateStep, Shape, TlsSpec},
         message::LoadMessage,
     },
     report::{live::Live, terminal::Style},
@@ -92,6 +92,8 @@ fn lane(args: &LoadArgs, target: &Target, address: std::net::SocketAddr) -> Lane
         body_contains: args.body_contains.clone(),
         options: LaneOptions {
             shape,
+            protocol: if args.http2 && target.protocol == Protocol::Http1 { Protocol::Http2 } else { target.protocol },
+            send: args.send.clone(),
             for_us: Some(args.duration.micros()),
             tls,
             requests_per_connection: args.requests_per_connection,

@@ -6,9 +6,8 @@
 use std::{convert::Infallible, future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode, Version,
     body::Incoming,
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
@@ -21,6 +20,7 @@ use tokio::{
 use super::{
     options::DemoOptions,
     server::{DemoError, Stage},
+    speech::{self, Body, Upgrades, whole},
 };
 
 /// The header that names the pod which answered.
@@ -36,6 +36,9 @@ const BURN_MAX: Duration = Duration::from_secs(10);
 
 /// How many requests burn at the same time; others wait for their turn, as for a core.
 const BURNING_MAX: usize = 4;
+
+/// How often `/stream` sends an event where the request does not say it.
+const STREAM_EVERY: Duration = Duration::from_millis(100);
 
 /// What a body is filled with, over and over.
 const BODY_TEXT: &[u8] = b"evenkeel demo\n";
@@ -84,24 +87,54 @@ impl Service {
     /// Answers a request, the `nth` of its connection, counted from 1.
     pub(super) async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         nth: u32,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
-        let mut response = self.answer_by_path(&request).await;
+        upgrades: Upgrades,
+    ) -> Result<Response<Body>, Infallible> {
+        let version = request.version();
+        let mut response = match self.spoken(&mut request, &upgrades) {
+            Some(response) => response,
+            None if speech::is_call(&request) && self.is_well() => speech::call(request, self.is_ready()).await,
+            None => self.answer_by_path(&request).await,
+        };
+        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(POD_HEADER, self.pod.clone());
         headers.insert(VERSION_HEADER, self.version.clone());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain; charset=utf-8"));
         // Asked only now, so that a request which was in flight when the signal came says so too.
         let closing = *self.stage.borrow() != Stage::Serving;
         let used_up = self.options.requests_per_connection.is_some_and(|most| nth >= most.get());
-        if closing || used_up {
+        // HTTP/2 has a frame for that, and a connection that has been switched is no longer HTTP.
+        if (closing || used_up) && version < Version::HTTP_2 && !switching {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
     }
 
-    async fn answer_by_path(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    /// The start of a WebSocket, where that is asked for.
+    fn spoken(&self, request: &mut Request<Incoming>, upgrades: &Upgrades) -> Option<Response<Body>> {
+        if request.uri().path() != "/ws" || !self.is_well() || self.options.stand_in {
+            return None;
+        }
+        let response = speech::websocket(request);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Ok(mut slot) = upgrades.lock()
+        {
+            *slot = Some(hyper::upgrade::on(request));
+        }
+        Some(response)
+    }
+
+    fn is_well(&self) -> bool {
+        matches!(*self.condition.borrow(), Condition::Healthy | Condition::Unready)
+    }
+
+    fn is_ready(&self) -> bool {
+        *self.condition.borrow() == Condition::Healthy && Instant::now() >= self.ready_at
+    }
+
+    async fn answer_by_path(&self, request: &Request<Incoming>) -> Response<Body> {
         let uri = request.uri();
         if let Some(order) = uri.path().strip_prefix("/control/") {
             return self.control(request.method(), order);
@@ -135,13 +168,14 @@ impl Service {
             "/readyz" => text(StatusCode::OK, "ready\n"),
             "/slow" => slow(uri.query()).await,
             "/burn" => self.burn(uri.query()).await,
+            "/stream" => stream(uri.query()),
             "/hang" => future::pending().await,
             _ => text(StatusCode::NOT_FOUND, "no such path\n"),
         }
     }
 
     /// Uses up CPU time beside the event loop, so that other paths answer as before as long as there is a core for them.
-    async fn burn(&self, query: Option<&str>) -> Response<Full<Bytes>> {
+    async fn burn(&self, query: Option<&str>) -> Response<Body> {
         let wanted = parameter(query, "ms").and_then(|text| text.parse().ok()).map(Duration::from_millis);
         let Some(wanted) = wanted.filter(|wanted| *wanted <= BURN_MAX) else {
             return text(StatusCode::BAD_REQUEST, "say how much CPU time, as in /burn?ms=500; at most 10000\n");
@@ -159,7 +193,7 @@ impl Service {
     }
 
     /// Switches the process's condition. What hangs already goes on hanging: nothing could still answer it in time.
-    fn control(&self, method: &Method, order: &str) -> Response<Full<Bytes>> {
+    fn control(&self, method: &Method, order: &str) -> Response<Body> {
         let condition = match order {
             "hang" => Condition::Hanging,
             "fail" => Condition::Failing,
@@ -192,7 +226,7 @@ fn used() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-async fn slow(query: Option<&str>) -> Response<Full<Bytes>> {
+async fn slow(query: Option<&str>) -> Response<Body> {
     let wanted = parameter(query, "ms").and_then(|text| text.parse().ok()).map(Duration::from_millis);
     match wanted {
         Some(wanted) if wanted <= SLOW_MAX => {
@@ -203,8 +237,19 @@ async fn slow(query: Option<&str>) -> Response<Full<Bytes>> {
     }
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn stream(query: Option<&str>) -> Response<Body> {
+    let span = |name| parameter(query, name).and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    match (span("ms"), span("every").unwrap_or(STREAM_EVERY)) {
+        (Some(length), every) if length <= SLOW_MAX && !every.is_zero() => speech::events(length, every),
+        _ => text(
+            StatusCode::BAD_REQUEST,
+            "say how long and how often, as in /stream?ms=5000&every=100; at most 600000\n",
+        ),
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     response
 }

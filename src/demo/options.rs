@@ -20,6 +20,9 @@ pub struct DemoOptions {
     /// Port to listen on
     #[arg(long, env = "EVENKEEL_DEMO_PORT", default_value_t = 8080)]
     pub port: u16,
+    /// Port at which lines over bare TCP are sent back; none where left out
+    #[arg(long, env = "EVENKEEL_DEMO_TCP_PORT", value_name = "PORT")]
+    pub tcp_port: Option<u16>,
     /// How long after its start it listens; until then connections are refused
     #[arg(long, env = "EVENKEEL_DEMO_BOOT", default_value = "0s", value_name = "DURATION")]
     pub boot: Span,

@@ -10,13 +10,16 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Version, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     signal::unix::{SignalKind, signal},
@@ -28,6 +31,7 @@ use tokio::{
 use super::{
     answer::Service,
     options::{DemoOptions, DrainStyle},
+    speech::{self, Upgrades},
 };
 use crate::experiment::units::Span;
 
@@ -119,6 +123,7 @@ pub async fn serve_on(
 ) -> Result<(), DemoError> {
     let (drain, accept_late, drain_timeout) = (options.drain, options.accept_late, options.drain_timeout.duration());
     let booted = Instant::now() + options.boot.duration();
+    let lines = options.tcp_port.map(|port| SocketAddr::new(options.address, port));
     let mut connections = Connections::new(options, booted)?;
     let mut stop = pin!(stop);
     tokio::select! {
@@ -129,6 +134,11 @@ pub async fn serve_on(
     let listener = socket.listen(BACKLOG).map_err(DemoError::Listen)?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "listening");
+    }
+    if let Some(address) = lines {
+        let listener = reserve(address)?.listen(BACKLOG).map_err(DemoError::Listen)?;
+        let stage = connections.stage.subscribe();
+        connections.tasks.spawn(async move { drop(speech::echo_lines(listener, stage).await) });
     }
 
     connections.accept(&listener, stop).await;
@@ -230,15 +240,21 @@ impl Connections {
 }
 
 async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stage: watch::Receiver<Stage>) {
-    let asked = AtomicU32::new(0);
-    let answer = service_fn(|request| {
+    let (asked, is_http2) = (AtomicU32::new(0), AtomicBool::new(false));
+    let (upgrades, to_the_end) = (Upgrades::default(), stage.clone());
+    let answer = service_fn(|request: Request<Incoming>| {
+        is_http2.store(request.version() == Version::HTTP_2, Ordering::Relaxed);
         let nth = asked.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        Arc::clone(&service).answer(request, nth)
+        Arc::clone(&service).answer(request, nth, Arc::clone(&upgrades))
     });
-    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), answer));
+    // HTTP/2 has its own way to say that the next request should go elsewhere, so it is said as early as in HTTP/1.1.
+    let goodbye =
+        |stage: &Stage| *stage == Stage::Finishing || *stage > Stage::Serving && is_http2.load(Ordering::Relaxed);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = async { _ = stage.wait_for(|stage| *stage == Stage::Finishing).await } => {
+        () = async { _ = stage.wait_for(goodbye).await } => {
             // The answer to it says `Connection: close`.
             let unused = asked.load(Ordering::Relaxed) == 0;
             let first = if unused { timeout(FIRST_REQUEST, connection.as_mut()).await.ok() } else { None };
@@ -253,5 +269,11 @@ async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stage: w
     if let Err(error) = ended {
         // The client's doing as a rule: it went away in the middle of a request.
         tracing::debug!(%error, "a connection ended early");
+    }
+    let upgrade = upgrades.lock().ok().and_then(|mut slot| slot.take());
+    if let Some(upgrade) = upgrade
+        && let Ok(upgraded) = upgrade.await
+    {
+        speech::echo_messages(upgraded, to_the_end).await;
     }
 }

@@ -1,6 +1,8 @@
 //! Drives a real server on 127.0.0.1 with a client that shows every byte: a refused connection, a cut one and one that
 //! was closed in good order are three different things here.
 
+mod speech;
+
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},

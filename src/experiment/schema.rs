@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     guards::{AbortWhen, Guards},
-    traffic::{LaneTls, RateShape},
+    traffic::{LaneTls, Protocol, RateShape},
     units::{Percent, Rate, Span, WorkloadRef},
 };
 
@@ -193,6 +193,13 @@ pub struct Lane {
     /// With reused connections: how old each may be before it is closed and replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_age: Option<Span>,
+    /// What is spoken over its connections.
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    pub protocol: Protocol,
+    /// With `webSocket` the text of each message, with `tcp` of each line (`evenkeel {id}` where left out; `{id}` is the
+    /// request's number, and must come back), with `grpc` the base64 of each call's message (empty where left out).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send: Option<String>,
     /// TLS on its connections; none where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<LaneTls>,

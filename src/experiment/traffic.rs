@@ -51,6 +51,31 @@ pub struct RateJump {
     pub rate: Rate,
 }
 
+/// What a lane speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS. Each connection carries one request at a time.
+    Http2,
+    /// Unary gRPC calls; `path` is `/package.Service/Method`.
+    Grpc,
+    /// A message there and a message back, over a WebSocket that `path` gives.
+    WebSocket,
+    /// A line there and a line back over bare TCP.
+    Tcp,
+}
+
+impl Protocol {
+    /// Whether it is the one that is spoken where nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// TLS on the connections of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -29,8 +29,10 @@ pub(super) enum Ending {
 pub(super) enum Break {
     /// The connection ended: closed or reset.
     Closed,
-    /// What came is not HTTP.
+    /// What came is not what the two had agreed to speak.
     Unreadable,
+    /// The answer is whole, and says that the call failed (gRPC).
+    CallFailed,
 }
 
 /// A body held against what was asked for.
@@ -95,6 +97,7 @@ fn sent(ending: &Ending, evidence: Evidence) -> (Outcome, RetrySafe) {
     match (ending, status) {
         // Another status is what the service said; a body that breaks off after it adds nothing.
         (_, Some(status)) if status != wanted_status => (wrong_status(status), RetrySafe::No),
+        (Ending::Broken(Break::CallFailed), _) => (Outcome::ServerError, RetrySafe::No),
         (Ending::TimedOut, _) if bytes_out == 0 => (Outcome::RequestTimeout, RetrySafe::Yes),
         (Ending::TimedOut, _) => (Outcome::RequestTimeout, RetrySafe::No),
         (Ending::Broken(_), _) if bytes_in == 0 && reused => (Outcome::ReusedConnectionClosed, unanswered()),

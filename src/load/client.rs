@@ -14,16 +14,16 @@ use tokio::{
 };
 
 use super::{
-    classify::{self, Body, Ending, Evidence, Shortage},
+    answer::{Answer, Seen},
+    classify::{self, Body, Break, Ending, Evidence, Shortage},
     connection::{Connection, OpenError, Way},
     deadline::{Deadline, Deadlines},
-    exchange::{Answer, Template, exchange},
+    exchange::{Template, exchange},
     lane::{LaneSpec, Shape},
     ledger::{Entry, Ledger, micros},
     message::LoadMessage,
     pool::Pool,
     voice::Voice,
-    wire::Wire,
 };
 use crate::{
     experiment::schema::Connections,
@@ -293,7 +293,7 @@ impl Client {
             self.ledger.borrow_mut().connection_opened();
         }
         let answer = exchange(&mut connection, &self.template, nth, &over).await;
-        let sent = if reused { connection.wire.first_write().unwrap_or(began) } else { began };
+        let sent = if reused { connection.counts.first_write().unwrap_or(began) } else { began };
         self.settle(&Attempt { intended_ns, sent, reused, connection: Some(&connection), answer: &answer });
         self.keep_or_close(connection, &answer);
         true
@@ -331,15 +331,8 @@ impl Client {
     fn settle(&self, attempt: &Attempt<'_>) {
         let Attempt { intended_ns, sent, reused, connection, answer } = *attempt;
         let ended = Instant::now();
-        let wire = connection.map(|connection| &connection.wire);
-        let bytes_in = wire.map_or(0, Wire::bytes_in);
-        let evidence = Evidence {
-            reused,
-            bytes_out: wire.map_or(0, Wire::bytes_out),
-            bytes_in,
-            status: answer.status,
-            wanted_status: self.spec.status,
-        };
+        let Seen { status, bytes_out, bytes_in } = answer.seen;
+        let evidence = Evidence { reused, bytes_out, bytes_in, status, wanted_status: self.spec.status };
         let (outcome, retry_safe) = classify::classify(&answer.ending, evidence);
         let intended = self.moment(intended_ns);
         let times_us = (micros_between(intended, ended), micros_between(sent, ended));
@@ -367,7 +360,7 @@ impl Client {
                 connection_uses: connection.map_or(0, |connection| connection.uses),
                 connection_age_us: i64::try_from(age).unwrap_or(i64::MAX),
                 bytes_in,
-                status: answer.status,
+                status,
                 pod: connection.and_then(|connection| connection.pod.clone()),
                 retry_safe,
                 error: answer.error.clone(),
@@ -406,15 +399,16 @@ enum Hold {
 
 /// Without an error it took too long.
 fn not_connected(error: Option<OpenError>) -> Answer {
-    let (ending, error) = match error {
-        None => (Ending::ConnectTimedOut, String::new()),
+    let (ending, status, words) = match error {
+        None => (Ending::ConnectTimedOut, None, String::new()),
         Some(OpenError::System(error)) => {
             let words = error.to_string();
-            (Ending::ConnectFailed(error), words)
+            (Ending::ConnectFailed(error), None, words)
         }
-        Some(OpenError::Tls(error)) => (Ending::NoTls, error.to_string()),
+        Some(OpenError::Tls(error)) => (Ending::NoTls, None, error.to_string()),
+        Some(OpenError::Speech { status, words }) => (Ending::Broken(Break::Closed), status, words),
     };
-    Answer { ending, status: None, says_close: false, keeps_alive: false, error }
+    Answer::not_connected(ending, status, words)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -1,15 +1,17 @@
 //! Opening one connection, and holding it. There is no pool below this one and nothing that sends again in silence.
 
-use std::{future, io, rc::Rc};
+use std::{error::Error, future, io, rc::Rc};
 
 use rustix::io::Errno;
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
-    lane::{Destination, Route},
+    http2::Http2,
+    lane::{Destination, Protocol, Route},
     source::{Source, Sources},
     tls::{Tls, TlsError},
-    wire::{Stream, Wire},
+    websocket::WebSocket,
+    wire::{Counts, Stream, Wire},
 };
 
 /// Why there is no connection.
@@ -19,13 +21,42 @@ pub(super) enum OpenError {
     System(io::Error),
     /// Connected, and no agreement on TLS.
     Tls(TlsError),
+    /// Connected, and no agreement on what is spoken over it.
+    Speech {
+        /// The status with which it was refused, where that was said in HTTP.
+        status: Option<u16>,
+        /// In words.
+        words: String,
+    },
+}
+
+impl OpenError {
+    /// No agreement, and no status either.
+    pub(super) fn speech(error: &dyn Error) -> Self {
+        Self::Speech { status: None, words: crate::failure::chain(error) }
+    }
+}
+
+/// What is spoken over a connection.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// HTTP/1.1.
+    Http1(Wire),
+    /// HTTP/2, and gRPC over it.
+    Http2(Http2),
+    /// Messages of a WebSocket.
+    WebSocket(Box<WebSocket>),
+    /// A line there and a line back.
+    Lines(Wire),
 }
 
 /// An open connection. Dropping it closes the socket.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// What goes over it.
-    pub(super) wire: Wire,
+    /// What is spoken over it.
+    pub(super) link: Link,
+    /// What has gone over it.
+    pub(super) counts: Rc<Counts>,
     /// When it was established.
     pub(super) opened: Instant,
     /// Requests that it has carried to their end.
@@ -44,6 +75,10 @@ pub(super) struct Way {
     pub(super) sources: Rc<Sources>,
     /// How they are kept private, where they are.
     pub(super) tls: Option<Tls>,
+    /// What is spoken over them.
+    pub(super) protocol: Protocol,
+    /// What a WebSocket is asked for with: `ws://host/path`.
+    pub(super) address: String,
 }
 
 impl Way {
@@ -54,7 +89,18 @@ impl Way {
             None => Stream::Plain(stream),
             Some(tls) => Stream::Tls(Box::new(tls.agree(stream).await.map_err(OpenError::Tls)?)),
         };
-        Ok(Connection { wire: Wire::new(stream), opened: Instant::now(), uses: 0, pod: None, source })
+        let counts = Rc::new(Counts::default());
+        let wire = Wire::new(stream, Rc::clone(&counts));
+        let mut pod = None;
+        let link = match self.protocol {
+            Protocol::Http1 => Link::Http1(wire),
+            Protocol::Http2 | Protocol::Grpc => {
+                Link::Http2(Http2::agree(wire).await.map_err(|error| OpenError::speech(&error))?)
+            }
+            Protocol::WebSocket => Link::WebSocket(Box::new(WebSocket::agree(wire, &self.address, &mut pod).await?)),
+            Protocol::Tcp => Link::Lines(wire),
+        };
+        Ok(Connection { link, counts, opened: Instant::now(), uses: 0, pod, source })
     }
 
     async fn reach(&self) -> io::Result<(TcpStream, Option<Source>)> {
@@ -82,6 +128,10 @@ impl Connection {
 
     /// Whether it has not been closed, as far as is known here.
     pub(super) fn is_open(&mut self) -> bool {
-        self.wire.is_quiet()
+        match &mut self.link {
+            Link::Http1(wire) | Link::Lines(wire) => wire.is_quiet(),
+            Link::Http2(link) => link.is_open(),
+            Link::WebSocket(link) => link.is_open(),
+        }
     }
 }

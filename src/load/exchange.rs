@@ -1,84 +1,136 @@
 //! One request over one connection, to the end of its answer or its deadline.
 
 use super::{
-    body::{Check, Needle},
-    classify::{Body, Break, Ending},
-    connection::Connection,
+    answer::{Answer, Broken, Seen},
+    body::{Check, Checking, Needle},
+    classify::{Body, Ending},
+    connection::{Connection, Link},
     deadline::Deadline,
     http1::{Head, Progress, Reading},
+    lines,
+    wire::Wire,
 };
 
-/// What stands for the number of a request in a path.
-pub(super) const ID: &str = "{id}";
+/// What stands for the number of a request in what is sent.
+const ID: &str = "{id}";
+
+/// What says who asks.
+pub(super) const AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
 
 /// What a lane sends, and what its answers are held against.
 #[derive(Debug)]
 pub(super) struct Template {
-    // The request, in one piece, or in pieces between which its number stands.
-    pieces: Vec<String>,
+    host: String,
+    target: String,
+    secure: bool,
     status: u16,
     check: Check,
+    // The message of a gRPC call, and the text of a message or line.
+    call: Option<Vec<u8>>,
+    payload: String,
+    // An HTTP/1.1 request, in one piece, or in pieces between which its number stands.
+    pieces: Vec<String>,
+    has_id: bool,
+}
+
+/// What a lane says, beside the path of its requests.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    /// The message of a gRPC call.
+    pub(super) call: Option<Vec<u8>>,
+    /// The text of a message or line.
+    pub(super) payload: String,
 }
 
 impl Template {
-    /// A template of GET requests for `target` (path and query) with the header `Host: host`, whose answers have
-    /// `status` and a body that `check` finds right. Where `target` has [`ID`], the request's number is sent there and
-    /// must come back in the body.
-    pub(super) fn new(target: &str, host: &str, status: u16, check: Check) -> Self {
-        let agent = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
-        let text = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {agent}\r\naccept: */*\r\n\r\n");
-        Self { pieces: text.split(ID).map(str::to_owned).collect(), status, check }
+    /// A template of requests for `target` (path and query) of `host`, whose answers have `status` and a body that
+    /// `check` finds right. Where what is sent has `{id}`, the request's number is sent there and must come back.
+    pub(super) fn new(target: &str, host: &str, secure: bool, status: u16, check: Check, words: Words) -> Self {
+        let text = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {AGENT}\r\naccept: */*\r\n\r\n");
+        let Words { call, payload } = words;
+        Self {
+            host: host.to_owned(),
+            target: target.to_owned(),
+            secure,
+            status,
+            check,
+            has_id: target.contains(ID) || payload.contains(ID),
+            pieces: text.split(ID).map(str::to_owned).collect(),
+            call,
+            payload,
+        }
     }
 
-    /// The bytes of request `nth`, built in `into` where they are not the same for all.
+    /// The host that is asked.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether it is asked under TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The path and query of a request.
+    pub(super) fn target(&self, id: Option<&str>) -> String {
+        self.target.replace(ID, id.unwrap_or_default())
+    }
+
+    /// The message of a gRPC call, where it is one.
+    pub(super) fn call(&self) -> Option<&[u8]> {
+        self.call.as_deref()
+    }
+
+    /// The text of a message or line.
+    pub(super) fn payload(&self, id: Option<&str>) -> String {
+        self.payload.replace(ID, id.unwrap_or_default())
+    }
+
+    /// Holds a body against what it must be.
+    pub(super) fn begin_check(&self, id: Option<&str>) -> Checking<'_> {
+        self.check.begin(id.map(Needle::new))
+    }
+
+    /// The bytes of an HTTP/1.1 request, built in `into` where they are not the same for all.
     fn bytes<'b>(&'b self, id: Option<&str>, into: &'b mut String) -> &'b [u8] {
-        match (self.pieces.as_slice(), id) {
-            ([whole], _) => whole.as_bytes(),
-            (pieces, id) => {
+        match self.pieces.as_slice() {
+            [whole] => whole.as_bytes(),
+            pieces => {
                 *into = pieces.join(id.unwrap_or_default());
                 into.as_bytes()
             }
         }
     }
-
-    fn has_id(&self) -> bool {
-        self.pieces.len() > 1
-    }
 }
 
-/// What came of an exchange.
-#[derive(Debug)]
-pub(super) struct Answer {
-    /// How it ended.
-    pub(super) ending: Ending,
-    /// The status, where a head came.
-    pub(super) status: Option<u16>,
-    /// Whether the answer said `Connection: close`.
-    pub(super) says_close: bool,
-    /// Whether the connection may carry another request.
-    pub(super) keeps_alive: bool,
-    /// The error's own words.
-    pub(super) error: String,
-}
-
-/// How a conversation broke off.
-struct Broken {
-    kind: Break,
-    words: String,
-}
-
-/// Sends request `nth` and reads its answer, until `deadline` passes. Afterwards the connection's wire has the bytes of
-/// it.
+/// Sends request `nth` and reads its answer, until `deadline` passes.
 pub(super) async fn exchange(
     connection: &mut Connection,
     template: &Template,
     nth: u64,
     deadline: &Deadline,
 ) -> Answer {
-    let id = template.has_id().then(|| nth.to_string());
-    let mut reading = Reading::new(template.status, &template.check, id.as_deref().map(Needle::new));
-    connection.wire.begin_request();
-    let ended = deadline.limit(converse(connection, template, id.as_deref(), &mut reading)).await;
+    let id = template.has_id.then(|| nth.to_string());
+    let id = id.as_deref();
+    let Connection { link, counts, pod, .. } = connection;
+    counts.begin_request();
+    match link {
+        Link::Http1(wire) => over_http1(wire, pod, template, id, deadline).await,
+        Link::Http2(link) => link.exchange(template, id, pod, deadline).await,
+        Link::WebSocket(link) => link.exchange(template, id, deadline).await,
+        Link::Lines(wire) => lines::exchange(wire, template, id, deadline).await,
+    }
+}
+
+async fn over_http1(
+    wire: &mut Wire,
+    pod: &mut Option<String>,
+    template: &Template,
+    id: Option<&str>,
+    deadline: &Deadline,
+) -> Answer {
+    let mut reading = Reading::new(template.status, &template.check, id.map(Needle::new));
+    let ended = deadline.limit(converse(wire, pod, template, id, &mut reading)).await;
     let Head { status, says_close, keeps_alive } = reading.head();
     let (ending, error) = match ended {
         Some(Ok(Progress::Endless)) => (Ending::Whole(Body::Endless), "the body is longer than 16 MiB".to_owned()),
@@ -89,17 +141,18 @@ pub(super) async fn exchange(
         Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
         None => (Ending::TimedOut, String::new()),
     };
-    Answer { ending, status, says_close, keeps_alive, error }
+    let seen = Seen { status, bytes_out: wire.counts().bytes_out(), bytes_in: wire.counts().bytes_in() };
+    Answer { ending, seen, says_close, keeps_alive, error }
 }
 
 async fn converse(
-    connection: &mut Connection,
+    wire: &mut Wire,
+    pod: &mut Option<String>,
     template: &Template,
     id: Option<&str>,
     reading: &mut Reading<'_>,
 ) -> Result<Progress, Broken> {
     let mut built = String::new();
-    let Connection { wire, pod, .. } = connection;
     // An answer may have been given before the connection broke, so what was sent to us is read all the same.
     let unsent = wire.write(template.bytes(id, &mut built)).await.err();
     loop {
@@ -107,21 +160,17 @@ async fn converse(
             let end = bytes.is_empty();
             (end, if end { Ok(Progress::Open) } else { reading.feed(bytes, pod) })
         });
-        match fed.await {
-            Ok((false, Ok(Progress::Open))) => {}
-            Ok((false, Ok(progress))) => return Ok(progress),
-            Ok((false, Err(unreadable))) => {
-                return Err(Broken { kind: Break::Unreadable, words: unreadable.0.to_owned() });
+        match fed.await.map_err(Broken::closed)? {
+            (false, Ok(Progress::Open)) => {}
+            (false, Ok(progress)) => return Ok(progress),
+            (false, Err(unreadable)) => return Err(Broken::unreadable(unreadable.0)),
+            (true, _) if reading.closed() => return Ok(Progress::Whole),
+            (true, _) => {
+                return Err(match unsent {
+                    Some(error) => Broken::closed(error),
+                    None => Broken::closed("the connection was closed before the end of the answer"),
+                });
             }
-            Ok((true, _)) if reading.closed() => return Ok(Progress::Whole),
-            Ok((true, _)) => {
-                let words = match unsent {
-                    Some(error) => error.to_string(),
-                    None => "the connection was closed before the end of the answer".to_owned(),
-                };
-                return Err(Broken { kind: Break::Closed, words });
-            }
-            Err(error) => return Err(Broken { kind: Break::Closed, words: error.to_string() }),
         }
     }
 }

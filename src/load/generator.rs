@@ -5,6 +5,7 @@
 
 use std::{cell::Cell, collections::BTreeMap, io, rc::Rc, thread};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hdrhistogram::CreationError;
 use hyper::{Uri, header::HeaderValue};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,8 +20,8 @@ use super::{
     body::{Check, Needle},
     client::Client,
     connection::Way,
-    exchange::Template,
-    lane::{LaneSpec, RoutedLane},
+    exchange::{Template, Words},
+    lane::{LaneSpec, Protocol, RoutedLane},
     machine::Watch,
     message::LoadMessage,
     pacer::{Commands, Pacer},
@@ -35,6 +36,9 @@ use crate::record::{event::Outcome, samples::Samples};
 /// Open files that the generator asks for: each open request is one, and the usual soft limit of 1,024 would be
 /// reached by a service that stalls.
 const DESCRIPTORS: u64 = 65_536;
+
+/// What a message or line says where the lane does not say it.
+const PAYLOAD: &str = "evenkeel {id}";
 
 /// Tasks run between two looks at the network. The fewer, the sooner a due request or an answer is seen.
 const TASKS_PER_POLL: u32 = 31;
@@ -80,6 +84,14 @@ pub enum LoadError {
         /// Why.
         #[source]
         source: TlsProblem,
+    },
+    /// A message that is none.
+    #[error("lane `{lane}` cannot send `{send}`; write the message of a gRPC call as base64")]
+    Send {
+        /// The lane.
+        lane: String,
+        /// What was written.
+        send: String,
     },
     /// A check sum that is none.
     #[error("lane `{lane}` cannot expect `{sum}`; write a SHA-256 as 64 hexadecimal digits")]
@@ -224,7 +236,9 @@ async fn generate(
     let (ended, voice, sources) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)), Sources::new());
     let wake_ns = Rc::new(Cell::new(u64::MAX));
     let client = |Prepared { lane: RoutedLane { spec, route }, template, tls }: Prepared| {
-        let way = Way { route, sources: Rc::clone(&sources), tls };
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
+        let address = format!("{scheme}://{}{}", spec.host, spec.path);
+        let way = Way { route, sources: Rc::clone(&sources), tls, protocol: spec.options.protocol, address };
         Rc::new(Client::new(spec, way, template, origin, Rc::clone(&ended), Rc::clone(&voice), Rc::clone(&wake_ns)))
     };
     let clients = lanes.into_iter().map(client).collect();
@@ -249,10 +263,30 @@ fn prepare(lane: RoutedLane) -> Result<Prepared, LoadError> {
     if HeaderValue::from_str(&spec.host).is_err() {
         return Err(LoadError::Host { lane: name(), host: spec.host.clone() });
     }
-    let tls = spec.options.tls.as_ref().map(|tls| Tls::new(tls, &["http/1.1"])).transpose();
+    let offers: &[&str] = match spec.options.protocol {
+        Protocol::Http1 | Protocol::WebSocket => &["http/1.1"],
+        Protocol::Http2 | Protocol::Grpc => &["h2"],
+        Protocol::Tcp => &[],
+    };
+    let tls = spec.options.tls.as_ref().map(|tls| Tls::new(tls, offers)).transpose();
     let tls = tls.map_err(|source| LoadError::Tls { lane: name(), source })?;
-    let template = Template::new(&spec.path, &spec.host, spec.status, check(spec)?);
+    let template = Template::new(&spec.path, &spec.host, tls.is_some(), spec.status, check(spec)?, words(spec)?);
     Ok(Prepared { lane, template, tls })
+}
+
+fn words(spec: &LaneSpec) -> Result<Words, LoadError> {
+    let send = spec.options.send.as_deref();
+    let unreadable = |_| LoadError::Send { lane: spec.name.clone(), send: send.unwrap_or_default().to_owned() };
+    Ok(match spec.options.protocol {
+        Protocol::Http1 | Protocol::Http2 => Words::default(),
+        Protocol::Grpc => {
+            let call = BASE64.decode(send.unwrap_or_default()).map_err(unreadable)?;
+            Words { call: Some(call), ..Words::default() }
+        }
+        Protocol::WebSocket | Protocol::Tcp => {
+            Words { payload: send.unwrap_or(PAYLOAD).to_owned(), ..Words::default() }
+        }
+    })
 }
 
 fn check(spec: &LaneSpec) -> Result<Check, LoadError> {

@@ -43,6 +43,11 @@ pub struct LaneOptions {
     pub shape: Shape,
     /// How long its requests fall due, in microseconds; until it is stopped where there is nothing.
     pub for_us: Option<i64>,
+    /// What is spoken over its connections.
+    pub protocol: Protocol,
+    /// The text of a message (WebSocket) or line (TCP), or the base64 of a gRPC call's message. Where it has `{id}`, each
+    /// request sends its number there, which must come back.
+    pub send: Option<String>,
     /// TLS on its connections.
     pub tls: Option<TlsSpec>,
     /// A connection that has carried so many requests carries no more.
@@ -53,6 +58,23 @@ pub struct LaneOptions {
     pub body_length: Option<u64>,
     /// The SHA-256 that each body must have, in hexadecimal digits.
     pub body_sha256: Option<String>,
+}
+
+/// What is spoken over a lane's connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS.
+    Http2,
+    /// Unary gRPC calls, over HTTP/2.
+    Grpc,
+    /// A message there and a message back.
+    WebSocket,
+    /// A line there and a line back.
+    Tcp,
 }
 
 /// TLS of a lane.

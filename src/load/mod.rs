@@ -9,12 +9,14 @@
 //! * [`rates`]: how a rate goes over time, pure.
 //! * `connection`, `wire`, `tls`, `pool`: connections that count their bytes, and the idle ones.
 //! * `source`: the address and port that each connection comes from.
-//! * `exchange`, `http1`, `body`: one request and its answer; reading and checking are pure.
+//! * `exchange`, `answer`: one request and what came of it; `http1` (reading is pure), `http2`, `websocket`, `lines`: as
+//!   each is spoken; `body`: what it is held against.
 //! * `classify`: what became of a request, from the evidence, pure.
 //! * `ledger`: the intervals that are still open, pure.
 //! * `machine`: what the machine under the generator does to it.
 //! * `voice`: what the lanes say, each kind of taint once.
 
+mod answer;
 mod body;
 mod classify;
 mod client;
@@ -23,8 +25,10 @@ mod deadline;
 mod exchange;
 pub mod generator;
 mod http1;
+mod http2;
 pub mod lane;
 mod ledger;
+mod lines;
 mod machine;
 pub mod message;
 mod pacer;
@@ -35,6 +39,7 @@ mod source;
 mod timer;
 mod tls;
 mod voice;
+mod websocket;
 mod wire;
 
 #[cfg(test)]

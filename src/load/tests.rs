@@ -3,6 +3,7 @@
 mod faults;
 mod flow;
 mod server;
+mod speech;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 

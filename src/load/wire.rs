@@ -5,15 +5,16 @@
 //! connection that waits needs none.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
     time::Instant,
 };
@@ -35,56 +36,60 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection's bytes, and what is known of those of its present request.
-#[derive(Debug)]
-pub(super) struct Wire {
-    stream: Stream,
-    bytes_in: u64,
-    bytes_out: u64,
-    first_write: Option<Instant>,
+/// What has gone over a connection for its present request.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    first_write: Cell<Option<Instant>>,
 }
 
-impl Wire {
-    /// Counts what goes over `stream`.
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, bytes_in: 0, bytes_out: 0, first_write: None }
-    }
-
+impl Counts {
     /// Begins a request: from here on its bytes are counted, and its first write is noted.
-    pub(super) fn begin_request(&mut self) {
-        (self.bytes_in, self.bytes_out, self.first_write) = (0, 0, None);
+    pub(super) fn begin_request(&self) {
+        self.bytes_in.set(0);
+        self.bytes_out.set(0);
+        self.first_write.set(None);
     }
 
     /// Bytes read since the request began.
     pub(super) fn bytes_in(&self) -> u64 {
-        self.bytes_in
+        self.bytes_in.get()
     }
 
     /// Bytes that the kernel took since the request began.
     pub(super) fn bytes_out(&self) -> u64 {
-        self.bytes_out
+        self.bytes_out.get()
     }
 
     /// When the request's first byte was about to be written.
     pub(super) fn first_write(&self) -> Option<Instant> {
-        self.first_write
+        self.first_write.get()
+    }
+}
+
+/// A connection's bytes, counted.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: Stream,
+    counts: Rc<Counts>,
+}
+
+impl Wire {
+    /// Counts what goes over `stream` in `counts`.
+    pub(super) fn new(stream: Stream, counts: Rc<Counts>) -> Self {
+        Self { stream, counts }
+    }
+
+    /// What has gone over it.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Writes all of it.
-    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.first_write.get_or_insert_with(Instant::now);
-        while !bytes.is_empty() {
-            let written = poll_fn(|cx| self.poll_write(cx, bytes)).await?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            self.bytes_out += written as u64;
-            bytes = bytes.get(written..).unwrap_or_default();
-        }
-        if let Stream::Tls(stream) = &mut self.stream {
-            poll_fn(|cx| Pin::new(&mut *stream).poll_flush(cx)).await?;
-        }
-        Ok(())
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes).await?;
+        self.flush().await
     }
 
     /// Waits for bytes and hands them to `take`; none at the end of the connection.
@@ -92,8 +97,7 @@ impl Wire {
         poll_fn(|cx| {
             INBOX.with_borrow_mut(|inbox| {
                 let mut inbox = ReadBuf::new(inbox);
-                ready!(self.poll_read(cx, &mut inbox))?;
-                self.bytes_in += inbox.filled().len() as u64;
+                ready!(Pin::new(&mut *self).poll_read(cx, &mut inbox))?;
                 Poll::Ready(Ok(take(inbox.filled())))
             })
         })
@@ -105,20 +109,47 @@ impl Wire {
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut one = [0];
         let mut cx = Context::from_waker(Waker::noop());
-        self.poll_read(&mut cx, &mut ReadBuf::new(&mut one)).is_pending()
+        Pin::new(self).poll_read(&mut cx, &mut ReadBuf::new(&mut one)).is_pending()
     }
+}
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, into),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, into),
+        })?;
+        let read = into.filled().len() - before;
+        self.counts.bytes_in.set(self.counts.bytes_in.get() + read as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.counts.first_write.get().is_none() {
+            self.counts.first_write.set(Some(Instant::now()));
+        }
+        let written = ready!(match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        })?;
+        self.counts.bytes_out.set(self.counts.bytes_out.get() + written as u64);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

@@ -16,12 +16,12 @@ use crate::{
     },
     experiment::{
         schema::{Lane, Vantage},
-        traffic::{RateJump, RateShape},
+        traffic::{self, RateJump, RateShape},
         units::{Rate, Span},
     },
     load::{
         self,
-        lane::{Destination, LaneOptions, LaneSpec, RateStep, Route, RoutedLane, Shape, TlsSpec},
+        lane::{Destination, LaneOptions, LaneSpec, Protocol, RateStep, Route, RoutedLane, Shape, TlsSpec},
         message::LoadMessage,
     },
     plan::{
@@ -211,6 +211,14 @@ fn options(lane: &Lane, namespace: &str) -> LaneOptions {
     });
     LaneOptions {
         shape: lane.shape.as_ref().map_or(Shape::Constant, shape),
+        protocol: match lane.protocol {
+            traffic::Protocol::Http1 => Protocol::Http1,
+            traffic::Protocol::Http2 => Protocol::Http2,
+            traffic::Protocol::Grpc => Protocol::Grpc,
+            traffic::Protocol::WebSocket => Protocol::WebSocket,
+            traffic::Protocol::Tcp => Protocol::Tcp,
+        },
+        send: lane.send.clone(),
         for_us: None,
         tls,
         requests_per_connection: lane.requests_per_connection,

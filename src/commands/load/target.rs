@@ -8,10 +8,14 @@ use tokio::{
     time::timeout,
 };
 
+use crate::load::lane::Protocol;
+
 /// What a URL says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Whether it begins with `https`.
+    /// What is spoken to the server.
+    pub(super) protocol: Protocol,
+    /// Whether that is done under TLS.
     pub(super) secure: bool,
     /// The name or address of the server.
     pub(super) name: String,
@@ -29,10 +33,18 @@ impl Target {
         let hint = "write one such as http://127.0.0.1:8080/path";
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = whole.parse().map_err(|error| format!("cannot read the URL `{text}`: {error}; {hint}"))?;
-        let secure = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(format!("cannot load `{text}`: only http:// and https:// can be asked; {hint}")),
+        let (protocol, secure) = match uri.scheme_str() {
+            Some("http") => (Protocol::Http1, false),
+            Some("https") => (Protocol::Http1, true),
+            Some("grpc") => (Protocol::Grpc, false),
+            Some("grpcs") => (Protocol::Grpc, true),
+            Some("ws") => (Protocol::WebSocket, false),
+            Some("wss") => (Protocol::WebSocket, true),
+            Some("tcp") => (Protocol::Tcp, false),
+            _ => {
+                let known = "http, https, grpc, grpcs, ws, wss and tcp";
+                return Err(format!("cannot load `{text}`: only {known} can be asked; {hint}"));
+            }
         };
         let authority = uri.authority().ok_or_else(|| format!("the URL `{text}` names no host; {hint}"))?;
         if authority.as_str().contains('@') {
@@ -40,11 +52,12 @@ impl Target {
         }
         let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let usual = if secure { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(if protocol == Protocol::Tcp { 0 } else { usual });
         if name.is_empty() || port == 0 {
             return Err(format!("the URL `{text}` names no host or no port; {hint}"));
         }
-        Ok(Self { secure, name, host: authority.as_str().to_owned(), port, path })
+        Ok(Self { protocol, secure, name, host: authority.as_str().to_owned(), port, path })
     }
 
     /// The first address of the name that takes a connection; the first of all where none does, since that is what the
@@ -70,7 +83,7 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::{Protocol, Target};
 
     #[test]
     fn a_url_says_host_port_path_and_whether_it_is_secure() {
@@ -87,8 +100,29 @@ mod tests {
     }
 
     #[test]
+    fn the_scheme_says_what_is_spoken() {
+        for (text, protocol, secure, port) in [
+            ("grpc://shop.test/a.B/C", Protocol::Grpc, false, 80),
+            ("grpcs://shop.test:8443/a.B/C", Protocol::Grpc, true, 8443),
+            ("ws://shop.test/chat", Protocol::WebSocket, false, 80),
+            ("wss://shop.test/chat", Protocol::WebSocket, true, 443),
+            ("tcp://shop.test:7", Protocol::Tcp, false, 7),
+        ] {
+            let target = Target::parse(text).expect(text);
+            assert_eq!((target.protocol, target.secure, target.port), (protocol, secure, port), "{text}");
+        }
+    }
+
+    #[test]
     fn a_url_that_cannot_be_asked_says_what_to_write() {
-        for text in ["ftp://shop.test", "http://", "http://user@shop.test", "shop test", "http://shop.test:0"] {
+        for text in [
+            "ftp://shop.test",
+            "http://",
+            "http://user@shop.test",
+            "shop test",
+            "http://shop.test:0",
+            "tcp://shop.test",
+        ] {
             assert!(Target::parse(text).expect_err(text).contains(text), "{text}");
         }
     }

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+
 use super::{Validator, listed, spec};
 use crate::experiment::{
     manifests::ServiceFact,
     schema::{Connections, Lane, Vantage},
-    traffic::RateShape,
+    traffic::{Protocol, RateShape},
     tree::{Node, Path},
     units::Span,
 };
+
+fn is_base64(text: &str) -> bool {
+    base64::engine::general_purpose::STANDARD.decode(text).is_ok()
+}
 
 impl Validator<'_> {
     pub(super) fn load(&mut self) {
@@ -27,6 +33,7 @@ impl Validator<'_> {
             self.request(&path, &lane);
             self.shape(&path, &lane);
             self.limits(&path, &lane);
+            self.speech(&path, &lane);
             self.target(&path, &lane);
         }
     }
@@ -74,6 +81,25 @@ impl Validator<'_> {
                     before = before.max(jump.at);
                 }
             }
+        }
+    }
+
+    /// What is sent needs a protocol that has a place for it.
+    fn speech(&mut self, path: &Path, lane: &Lane) {
+        let Some(send) = lane.send.as_deref() else { return };
+        let at = path.key("send");
+        match lane.protocol {
+            Protocol::Http1 | Protocol::Http2 => {
+                let what = "a request of this protocol is a GET, which has nothing to send";
+                self.problem(&at, what, "leave it out, or write `protocol: webSocket`, `tcp` or `grpc`");
+            }
+            Protocol::Tcp if send.contains('\n') => {
+                self.problem(&at, "a line cannot have a line feed in it", "write one line without its end");
+            }
+            Protocol::Grpc if !is_base64(send) => {
+                self.problem(&at, format!("{send:?} is not base64"), "write the encoded message as base64");
+            }
+            Protocol::Grpc | Protocol::WebSocket | Protocol::Tcp => {}
         }
     }
 

@@ -21,8 +21,8 @@ use crate::{
         body::Check,
         client::Client,
         connection::Way,
-        exchange::Template,
-        lane::{LaneOptions, LaneSpec, Route, Shape},
+        exchange::{Template, Words},
+        lane::{LaneOptions, LaneSpec, Protocol, Route, Shape},
         source::Sources,
         start,
         voice::Voice,
@@ -245,8 +245,14 @@ async fn resting_after_one_request(spec: LaneSpec) -> usize {
     let (ended, sources, origin) = (Rc::new(Notify::new()), Sources::new(), Instant::now());
     let (messages, _inbox) = unbounded_channel();
     let voice = Rc::new(Voice::new(messages));
-    let template = Template::new("/cart?id=7", "shop", 200, Check::default());
-    let way = Way { route: Route::fixed(spec.address), sources: Rc::clone(&sources), tls: None };
+    let template = Template::new("/cart?id=7", "shop", false, 200, Check::default(), Words::default());
+    let way = Way {
+        route: Route::fixed(spec.address),
+        sources: Rc::clone(&sources),
+        tls: None,
+        protocol: Protocol::Http1,
+        address: String::new(),
+    };
     let wake_ns = Rc::new(Cell::new(u64::MAX));
     let client = Rc::new(Client::new(spec, way, template, origin, Rc::clone(&ended), voice, wake_ns));
     let one_request = async {

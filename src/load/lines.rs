@@ -1,0 +1,63 @@
+//! A line there and a line back over bare TCP: the least that two programs can agree on.
+
+use super::{
+    answer::{Answer, Broken, Seen},
+    classify::{Body, Ending},
+    deadline::Deadline,
+    exchange::Template,
+    http1::BODY_BYTES_MAX,
+    wire::Wire,
+};
+
+/// Sends a line and reads the one that comes back, until `deadline` passes.
+pub(super) async fn exchange(wire: &mut Wire, template: &Template, id: Option<&str>, deadline: &Deadline) -> Answer {
+    let ended = deadline.limit(converse(wire, template, id)).await;
+    let (ending, error) = match ended {
+        Some(Ok(Line::Read(Ok(())))) => (Ending::Whole(Body::Right), String::new()),
+        Some(Ok(Line::Read(Err(problem)))) => (Ending::Whole(Body::Wrong), problem),
+        Some(Ok(Line::Endless)) => (Ending::Whole(Body::Endless), "the line is longer than 16 MiB".to_owned()),
+        Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
+        None => (Ending::TimedOut, String::new()),
+    };
+    let seen = Seen { status: None, bytes_out: wire.counts().bytes_out(), bytes_in: wire.counts().bytes_in() };
+    Answer {
+        keeps_alive: matches!(ending, Ending::Whole(Body::Right | Body::Wrong)),
+        says_close: false,
+        ending,
+        seen,
+        error,
+    }
+}
+
+enum Line {
+    Read(Result<(), String>),
+    Endless,
+}
+
+async fn converse(wire: &mut Wire, template: &Template, id: Option<&str>) -> Result<Line, Broken> {
+    let mut line = template.payload(id);
+    line.push('\n');
+    let unsent = wire.write(line.as_bytes()).await.err();
+    let (mut checking, mut length) = (template.begin_check(id), 0);
+    loop {
+        let read = wire.read(|bytes| {
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let piece = &bytes[..end.unwrap_or(bytes.len())];
+            checking.feed(piece);
+            (bytes.is_empty(), end.is_some(), piece.len() as u64)
+        });
+        let (closed, whole, here) = read.await.map_err(Broken::closed)?;
+        length += here;
+        if whole {
+            return Ok(Line::Read(checking.verdict(length)));
+        }
+        if closed {
+            let words =
+                unsent.map_or_else(|| "the connection was closed before a line came".to_owned(), |e| e.to_string());
+            return Err(Broken::closed(words));
+        }
+        if length > BODY_BYTES_MAX {
+            return Ok(Line::Endless);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What is spoken beside HTTP/1.1, each with a server that speaks it well and one that does not.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use h2::{Reason, server};
+use hyper::{HeaderMap, Response};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+};
+use tokio_tungstenite::{accept_async, tungstenite::Message};
+
+use super::{Heard, assert_consistent, lane, run};
+use crate::{
+    experiment::schema::Connections,
+    load::lane::{LaneOptions, LaneSpec, Protocol},
+    record::event::{Outcome, RetrySafe},
+};
+
+const REQUESTS: u64 = 30;
+
+/// A server on a port of its own that treats each connection so, until the runtime ends.
+async fn serve<F: Future<Output = ()> + Send + 'static>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(treat(stream));
+        }
+    });
+    address
+}
+
+fn speaking(address: SocketAddr, protocol: Protocol) -> LaneSpec {
+    let options = LaneOptions { protocol, ..LaneOptions::default() };
+    LaneSpec { options, body_contains: None, ..lane("main", address, Connections::Reused(2)) }
+}
+
+fn assert_only(heard: &Heard, outcome: Outcome, mark: RetrySafe) {
+    assert_consistent(heard);
+    assert_eq!(heard.count(outcome), heard.sent(), "{:?}", heard.lost.first());
+    let marked = heard.lost.iter().filter(|lost| lost.retry_safe == mark).count();
+    assert_eq!(marked, heard.lost.len(), "{:?}", heard.lost.first());
+}
+
+/// How an HTTP/2 server ends a stream.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Answer,
+    Call(&'static str),
+    Refuse,
+    Reset,
+    ResetMidway,
+}
+
+async fn http2(stream: TcpStream, end: End) {
+    let Ok(mut connection) = server::handshake(stream).await else { return };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        assert_eq!(request.uri().path(), "/cart");
+        let response = Response::builder().header("x-evenkeel-pod", "cart-0").body(()).expect("a head");
+        match end {
+            End::Answer => {
+                let mut body = respond.send_response(response, false).expect("an open stream");
+                body.send_data(Bytes::from_static(b"evenkeel"), true).expect("an open stream");
+            }
+            End::Call(status) => {
+                let mut body = respond.send_response(response, false).expect("an open stream");
+                body.send_data(Bytes::from_static(&[0, 0, 0, 0, 0]), false).expect("an open stream");
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", status.parse().expect("a value"));
+                body.send_trailers(trailers).expect("an open stream");
+            }
+            End::Refuse => respond.send_reset(Reason::REFUSED_STREAM),
+            End::Reset => respond.send_reset(Reason::INTERNAL_ERROR),
+            End::ResetMidway => {
+                let mut body = respond.send_response(response, false).expect("an open stream");
+                body.send_data(Bytes::from_static(b"even"), false).expect("an open stream");
+                body.send_reset(Reason::CANCEL);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_end_of_an_http2_stream_has_its_outcome_and_its_mark() {
+    for (end, protocol, outcome, mark) in [
+        (End::Answer, Protocol::Http2, Outcome::Ok, RetrySafe::No),
+        (End::Call("0"), Protocol::Grpc, Outcome::Ok, RetrySafe::No),
+        (End::Call("14"), Protocol::Grpc, Outcome::ServerError, RetrySafe::No),
+        // Without a status at its end it is no gRPC.
+        (End::Answer, Protocol::Grpc, Outcome::Malformed, RetrySafe::No),
+        (End::ResetMidway, Protocol::Http2, Outcome::CutMidAnswer, RetrySafe::No),
+    ] {
+        let address = serve(move |stream| http2(stream, end)).await;
+        let heard = run(vec![speaking(address, protocol)], REQUESTS).await;
+        assert_only(&heard, outcome, mark);
+    }
+    for (end, mark) in [(End::Refuse, RetrySafe::Yes), (End::Reset, RetrySafe::Idempotent)] {
+        let address = serve(move |stream| http2(stream, end)).await;
+        let spec = LaneSpec { connections: Connections::New, ..speaking(address, Protocol::Http2) };
+        assert_only(&run(vec![spec], REQUESTS).await, Outcome::ResetBeforeByte, mark);
+    }
+}
+
+async fn websocket(stream: TcpStream, answer: fn(&str) -> Option<String>) {
+    let Ok(mut socket) = accept_async(stream).await else { return };
+    while let Some(Ok(message)) = socket.next().await {
+        let Message::Text(text) = message else { continue };
+        match answer(&text) {
+            Some(answer) => socket.send(Message::text(answer)).await.expect("an open socket"),
+            None => {
+                socket.close(None).await.ok();
+                return;
+            }
+        }
+    }
+}
+
+async fn lines(stream: TcpStream, answer: fn(&str) -> Option<String>) {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let Some(answer) = answer(&line) else { return };
+        writer.write_all(format!("{answer}\n").as_bytes()).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_message_and_a_line_come_back_or_are_lost() {
+    for (answer, outcome, mark) in [
+        ((|text| Some(text.to_owned())) as fn(&str) -> Option<String>, Outcome::Ok, RetrySafe::No),
+        // The number that was sent is not in it.
+        (|_| Some("evenkeel x".to_owned()), Outcome::WrongBody, RetrySafe::No),
+    ] {
+        let address = serve(move |stream| websocket(stream, answer)).await;
+        assert_only(&run(vec![speaking(address, Protocol::WebSocket)], REQUESTS).await, outcome, mark);
+        let address = serve(move |stream| lines(stream, answer)).await;
+        assert_only(&run(vec![speaking(address, Protocol::Tcp)], REQUESTS).await, outcome, mark);
+    }
+    for protocol in [Protocol::WebSocket, Protocol::Tcp] {
+        let address = match protocol {
+            Protocol::Tcp => serve(|stream| lines(stream, |_| None)).await,
+            _ => serve(|stream| websocket(stream, |_| None)).await,
+        };
+        let spec = LaneSpec { connections: Connections::New, ..speaking(address, protocol) };
+        assert_only(&run(vec![spec], REQUESTS).await, Outcome::ResetBeforeByte, RetrySafe::Idempotent);
+    }
+}
