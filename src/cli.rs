@@ -248,6 +248,9 @@ pub struct LoadArgs {
     /// Write the result as JSON, to standard output where FILE is `-`.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the histograms of each tenth of a second as an interval log (V2) that the tools of `HdrHistogram` read.
+    #[arg(long, value_name = "FILE")]
+    pub hlog: Option<PathBuf>,
     /// Write the response times as a table of percentiles that the tools of `HdrHistogram` plot, in milliseconds.
     #[arg(long, value_name = "FILE")]
     pub hgrm: Option<PathBuf>,

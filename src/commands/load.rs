@@ -5,7 +5,11 @@ mod account;
 mod target;
 mod text;
 
-use std::{io::Write as _, path::Path, time::Duration};
+use std::{
+    io::Write as _,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -28,6 +32,7 @@ use crate::{
         lane::{LaneOptions, LaneSpec, Protocol, RateStep, Shape, TlsSpec},
         message::LoadMessage,
     },
+    record::{error::RecordError, load_log::LoadLog},
     report::{live::Live, terminal::Style},
     run::signals::Signals,
 };
@@ -66,11 +71,48 @@ pub(super) async fn load(args: LoadArgs) -> ExitCode {
         Ok(account) => account,
         Err(error) => return refuse(ExitCode::Internal, error),
     };
-    let conducted = conduct(&args, running, inbox, &mut account, &signals).await;
-    match conducted {
-        Ok(()) => conclude(&args, &account, signals.stopped()),
-        Err(error) => refuse(ExitCode::Internal, chain(&error)),
+    let begun = SystemTime::now().checked_sub(running.origin().elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let log = args.hlog.as_deref().map(|path| LoadLog::replace(path, begun)).transpose();
+    let mut log = match log {
+        Ok(log) => log,
+        Err(error) => return refuse(ExitCode::Setup, chain(&error)),
+    };
+    let conducted = conduct(&args, running, inbox, Hearing { account: &mut account, log: &mut log }, &signals).await;
+    if let Err(error) = conducted {
+        return refuse(ExitCode::Internal, chain(&error));
     }
+    let code = conclude(&args, &account, signals.stopped());
+    match log.map_or(Ok(()), LoadLog::finish) {
+        Ok(()) => code,
+        Err(error) => refuse(ExitCode::Setup, chain(&error)),
+    }
+}
+
+/// Where what the generator says goes.
+struct Hearing<'h> {
+    account: &'h mut Account,
+    log: &'h mut Option<LoadLog>,
+}
+
+impl Hearing<'_> {
+    /// Enters a message. With the first interval: when the load began, on the generator's clock.
+    fn take(&mut self, message: &LoadMessage) -> Result<Option<u64>, Failure> {
+        if let (LoadMessage::Interval(interval), Some(log)) = (message, self.log.as_mut()) {
+            log.interval(interval)?;
+        }
+        Ok(self.account.take(message))
+    }
+}
+
+/// Why a load did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The generator.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] RecordError),
 }
 
 fn lane(args: &LoadArgs, target: &Target, address: std::net::SocketAddr) -> LaneSpec {
@@ -123,9 +165,9 @@ async fn conduct(
     args: &LoadArgs,
     mut running: Running,
     mut inbox: UnboundedReceiver<LoadMessage>,
-    account: &mut Account,
+    mut hearing: Hearing<'_>,
     signals: &Signals,
-) -> Result<(), LoadError> {
+) -> Result<(), Failure> {
     let (style, shown) = Style::of_stderr();
     let mut live = Live::new(shown, style, &args.url, &[LANE.to_owned()]);
     let origin = running.origin();
@@ -139,7 +181,7 @@ async fn conduct(
             message = inbox.recv() => {
                 // The generator has ended by itself, and `stop` says why.
                 let Some(message) = message else { break };
-                if let Some(begun_us) = account.take(&message) {
+                if let Some(begun_us) = hearing.take(&message)? {
                     until = origin + Duration::from_micros(begun_us) + args.duration.duration();
                 }
                 if let LoadMessage::Interval(interval) = &message {
@@ -155,10 +197,10 @@ async fn conduct(
     }
     let stopped = running.stop().await;
     while let Ok(message) = inbox.try_recv() {
-        account.take(&message);
+        hearing.take(&message)?;
     }
     live.finish();
-    account.end(&stopped?);
+    hearing.account.end(&stopped?);
     Ok(())
 }
 

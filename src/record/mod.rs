@@ -6,12 +6,15 @@
 //! * [`samples`]: a histogram as it is kept in memory, and its form in `load.hlog`.
 //! * [`percentiles`]: the table of percentiles that `HdrHistogram`'s tools plot.
 //! * `secrets`: what is left out of it.
+//! * [`load_log`]: `load.hlog` while it is written; `out`: a file whose errors name it.
 //! * [`writer`]: the run directory, written while the run goes on.
 //! * [`reader`]: the run directory, read back as a [`Record`].
 
 pub mod clock;
 pub mod error;
 pub mod event;
+pub mod load_log;
+mod out;
 pub mod percentiles;
 pub mod reader;
 pub mod samples;

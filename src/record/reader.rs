@@ -15,8 +15,8 @@ use super::{
     EVENTS_FILE, LOAD_FILE, PLAN_FILE,
     error::RecordError,
     event::{Event, FORMAT, Micros, Outcome, What},
+    load_log::{log_tag, log_time},
     samples::Samples,
-    writer::{log_tag, log_time},
 };
 use crate::experiment::schema::Experiment;
 
