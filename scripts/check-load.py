@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the load generator measures, held against what was really done to it: prints the figures, exits 1 on a miss.
 
-    scripts/check-load.py EVENKEEL [faults pacing stall self window short quiet]
+    scripts/check-load.py EVENKEEL [faults pacing stall self short quiet memory]
 
 Servers are this script's own, on loopback; pacing, stall, short and quiet ask nginx, which must be installed.
 """
@@ -192,8 +192,30 @@ def quiet():
               f"{told['verdict']}: {requests['sent']} sent, {requests['lost']} lost, {requests['unsent']} unsent {told['reasons']}")
 
 
+def memory():
+    seconds = int(os.environ.get("SECONDS", "600"))
+    with Nginx() as nginx:
+        log = f"{nginx.dir}/load.hlog"
+        child = subprocess.Popen(command(nginx.url, "-r", "20000/s", "-d", f"{seconds}s", "-c", "64", "--hlog", log),
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        resident = []
+        while child.poll() is None:
+            try:
+                lines = open(f"/proc/{child.pid}/status").read()
+                resident.append(int(lines.split("VmRSS:")[1].split()[0]) / 1000)
+            except (IndexError, OSError):
+                pass
+            time.sleep(1)
+        told = json.loads(child.communicate()[0])
+        half, size = len(resident) // 2, os.path.getsize(log) / 1e6
+        growth = max(resident[half:]) - max(resident[:half])
+        check(f"20,000/s for {seconds} s", max(resident) <= 40 and growth <= 1 and size * 600 / seconds <= 25,
+              f"{told['verdict']}, {told['requests']['sent']} sent, at most {max(resident):.1f} MB resident, second half "
+              f"{growth:+.1f} MB, load.hlog {size:.1f} MB, send lag p99 {told['send_lag_ms']['p99']} ms")
+
+
 PARTS = {"faults": lambda: asyncio.run(faults()), "pacing": pacing, "stall": stall, "self": self_stall,
-         "short": short, "quiet": quiet}
+         "short": short, "quiet": quiet, "memory": memory}
 for part in sys.argv[2:] or PARTS:
     PARTS[part]()
 print(f"load average {os.getloadavg()}")

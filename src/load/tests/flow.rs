@@ -1,6 +1,11 @@
 //! The flow of a lane over time: connections kept, replaced and left, and a stall seen as its clients would see it.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use hdrhistogram::Histogram;
 use tokio::{
@@ -22,7 +27,7 @@ use crate::{
         client::Client,
         connection::Way,
         exchange::{Template, Words},
-        lane::{LaneOptions, LaneSpec, Protocol, Route, Shape},
+        lane::{Destination, LaneOptions, LaneSpec, Protocol, Route, RoutedLane, Shape},
         source::Sources,
         start,
         voice::Voice,
@@ -213,6 +218,39 @@ async fn connections_are_replaced_when_they_have_carried_their_share() {
     assert_eq!(heard.count(Outcome::Ok), heard.sent(), "{:?}", heard.lost.first());
     let opened = heard.totals.lanes[0].connections_opened;
     assert!((4..heard.sent()).contains(&opened), "{opened} connections for {} requests", heard.sent());
+}
+
+/// The generator's own thread stands still once, in the middle of opening a connection: that is seen as its own doing.
+#[tokio::test]
+async fn a_stall_of_ours_is_marked_as_ours() {
+    const STALL: Duration = Duration::from_millis(450);
+    const AT: u32 = 25;
+    let server = Server::start(&[Act::Say(GOOD)]).await;
+    let (address, asked) = (server.address, AtomicU32::new(0));
+    let route = Route::new(move || {
+        if asked.fetch_add(1, Ordering::Relaxed) == AT {
+            std::thread::sleep(STALL);
+        }
+        Destination::Address { address, delay: Duration::ZERO }
+    });
+    let (messages, mut inbox) = unbounded_channel();
+    let lane = RoutedLane { spec: lane("main", address, Connections::New), route };
+    let mut running = start(vec![lane], messages).expect("a lane that can run");
+    running.begin().expect("the first begin");
+    let mut heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+    let enough = async {
+        while heard.intervals.len() < 12 {
+            take(&mut heard, inbox.recv().await.expect("a generator that runs"));
+        }
+    };
+    timeout(PATIENCE, enough).await.expect("intervals close");
+    let heard = finish(running, inbox, heard).await;
+    assert_consistent(&heard);
+    assert!(heard.lost.is_empty(), "{:?}", heard.lost.first());
+    let marked = heard.intervals.iter().filter(|interval| interval.counts.own_delay_us() > 100_000).count();
+    // It covers three whole intervals at least, and the last requests due in it were hardly late.
+    assert!((3..heard.intervals.len()).contains(&marked), "{marked} of {}", heard.intervals.len());
+    assert!(heard.intervals.iter().any(|interval| interval.counts.own_delay_us() > 300_000));
 }
 
 #[tokio::test]
