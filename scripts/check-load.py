@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What the load generator measures, held against what was really done to it: prints the figures, exits 1 on a miss.
 
-    scripts/check-load.py EVENKEEL [faults pacing stall self short quiet memory]
+    scripts/check-load.py EVENKEEL [faults pacing stall self window short quiet memory]
 
 Servers are this script's own, on loopback; pacing, stall, short and quiet ask nginx, which must be installed.
 """
 import asyncio, json, os, random, signal, socket, struct, subprocess, sys, tempfile, time
+from datetime import datetime
 
 EVENKEEL, FAILED = sys.argv[1], []
 
@@ -192,6 +193,60 @@ def quiet():
               f"{told['verdict']}: {requests['sent']} sent, {requests['lost']} lost, {requests['unsent']} unsent {told['reasons']}")
 
 
+def window(trials=int(os.environ.get("TRIALS", "200"))):
+    """Closes the listening socket for 50 ms at random instants, in a process of its own that notes when."""
+    def listen(port=0):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(4096)
+        listener.settimeout(0.001)
+        return listener
+
+    def serve_until(listener, until):
+        while time.time() < until:
+            try:
+                stream, _ = listener.accept()
+            except TimeoutError:
+                continue
+            try:
+                stream.settimeout(0.5)
+                stream.recv(4096)
+                stream.sendall(GOOD.replace(b"content", b"connection: close\r\ncontent"))
+            except OSError:
+                pass
+            stream.close()
+
+    listener = listen()
+    port = listener.getsockname()[1]
+    seconds, wanted = trials * 0.45 + 1, []
+    child = subprocess.Popen(command(f"http://127.0.0.1:{port}/", "-r", "2000/s", "-d", f"{seconds:.0f}s", *NEW),
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    serve_until(listener, time.time() + 1)
+    for _ in range(trials):
+        serve_until(listener, time.time() + 0.25 + random.random() * 0.25 / 2)
+        start = time.time()
+        listener.close()
+        while time.time() < start + 0.05:
+            pass
+        listener = listen(port)
+        wanted.append((start, time.time()))
+    while child.poll() is None:
+        serve_until(listener, time.time() + 0.1)
+    told = json.loads(child.communicate()[0])
+    began = datetime.fromisoformat(told["began"].replace("Z", "+00:00")).timestamp()
+    found = [(began + one["start_ms"] / 1e3, began + one["end_ms"] / 1e3) for one in told["outages"]]
+    off, missed = [], 0
+    for start, end in wanted:
+        near = [one for one in found if one[0] < end + 0.02 and one[1] > start - 0.02]
+        missed += not near
+        off += [abs(near[0][0] - start) * 1e3, abs(near[-1][1] - end) * 1e3] if near else []
+    off.sort()
+    p99 = off[int(len(off) * 0.99) - 1] if off else None
+    check(f"a window of 50 ms, {trials} trials", not missed and p99 <= 2,
+          f"{missed} missed, edges within {p99:.2f} ms (p99), {off[len(off) // 2]:.2f} ms (median), {off[-1]:.2f} ms (max)")
+
+
 def memory():
     seconds = int(os.environ.get("SECONDS", "600"))
     with Nginx() as nginx:
@@ -215,7 +270,7 @@ def memory():
 
 
 PARTS = {"faults": lambda: asyncio.run(faults()), "pacing": pacing, "stall": stall, "self": self_stall,
-         "short": short, "quiet": quiet, "memory": memory}
+         "window": window, "short": short, "quiet": quiet, "memory": memory}
 for part in sys.argv[2:] or PARTS:
     PARTS[part]()
 print(f"load average {os.getloadavg()}")

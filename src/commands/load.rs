@@ -16,7 +16,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use self::{account::Account, target::Target};
+use self::{
+    account::{Account, Summary},
+    target::Target,
+};
 use super::{print, refuse};
 use crate::{
     cli::{LoadArgs, LoadRate},
@@ -81,7 +84,7 @@ pub(super) async fn load(args: LoadArgs) -> ExitCode {
     if let Err(error) = conducted {
         return refuse(ExitCode::Internal, chain(&error));
     }
-    let code = conclude(&args, &account, signals.stopped());
+    let code = conclude(&args, &account.summary(&args.url, begun), &account, signals.stopped());
     match log.map_or(Ok(()), LoadLog::finish) {
         Ok(()) => code,
         Err(error) => refuse(ExitCode::Setup, chain(&error)),
@@ -204,9 +207,8 @@ async fn conduct(
     Ok(())
 }
 
-fn conclude(args: &LoadArgs, account: &Account, interrupted: bool) -> ExitCode {
-    let summary = account.summary(&args.url);
-    let json = serde_json::to_string_pretty(&summary).map(|text| text + "\n").map_err(|error| error.to_string());
+fn conclude(args: &LoadArgs, summary: &Summary, account: &Account, interrupted: bool) -> ExitCode {
+    let json = serde_json::to_string_pretty(summary).map(|text| text + "\n").map_err(|error| error.to_string());
     let percentiles = || account.percentiles();
     let files = [(args.json.as_deref(), json), (args.hgrm.as_deref(), Ok(percentiles()))];
     let mut code = match summary.verdict {
@@ -221,7 +223,7 @@ fn conclude(args: &LoadArgs, account: &Account, interrupted: bool) -> ExitCode {
         }
     }
     if args.json.as_deref() != Some(Path::new("-")) {
-        print(&text::summary(&summary, Style::of_stdout()));
+        print(&text::summary(summary, Style::of_stdout()));
     }
     code
 }

@@ -1,6 +1,9 @@
 //! What a load by itself comes to: sums that stay small however long it runs, and the answer that they allow.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
 
 use hdrhistogram::{CreationError, Histogram};
 use serde::Serialize;
@@ -29,6 +32,12 @@ const INTERVAL_US: Micros = 100_000;
 /// The longest time that a histogram keeps, in microseconds, as in the load core: five minutes.
 const SAMPLE_MAX_US: u64 = 300_000_000;
 
+/// Losses that lie no further apart than this, from the end of one to the intended moment of the next, are one outage.
+const OUTAGE_GAP_US: Micros = 100_000;
+
+/// Outages that are kept; beyond them the last one goes on.
+const OUTAGES_MAX: usize = 10_000;
+
 /// Kinds of loss that are quoted in the error's own words.
 const QUOTED_MAX: usize = 8;
 
@@ -51,6 +60,7 @@ pub(super) struct Account {
     taints: Vec<String>,
     examples: BTreeMap<Outcome, String>,
     marks: Marks,
+    outages: Vec<(Micros, Micros, u64)>,
     // Losses that may be sent again, by the first interval in which that could have had an answer, and the one in which
     // its client would have given up; and the intervals with answers.
     again: BTreeMap<(Micros, Micros), u64>,
@@ -76,6 +86,10 @@ pub(super) struct Summary {
     pub(super) latency_ms: Latency,
     /// The same from the first byte written (connecting, on a new connection).
     pub(super) service_ms: Latency,
+    /// When requests are lost, as in `verdict.json`, in milliseconds since the load began.
+    pub(super) outages: Vec<Gap>,
+    /// The calendar time at which the load began.
+    pub(super) began: String,
     /// Connections opened.
     pub(super) connections_opened: u64,
     /// How far sends lay behind their intended moments; with `--rate max` nothing.
@@ -84,6 +98,17 @@ pub(super) struct Summary {
     pub(super) retry_safe: Marks,
     /// An error of each kind in its own words.
     pub(super) errors: BTreeMap<Outcome, String>,
+}
+
+/// A stretch of time in which requests are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Gap {
+    /// The intended moment of the first of them.
+    start_ms: f64,
+    /// The end of the last of them.
+    end_ms: f64,
+    /// How many.
+    lost: u64,
 }
 
 /// Lost requests by whether they could be sent again.
@@ -117,6 +142,7 @@ impl Account {
             taints: Vec::new(),
             examples: BTreeMap::new(),
             marks: Marks::default(),
+            outages: Vec::new(),
             again: BTreeMap::new(),
             answered: BTreeSet::new(),
         })
@@ -166,6 +192,7 @@ impl Account {
         if self.examples.len() < QUOTED_MAX && !lost.error.is_empty() {
             self.examples.entry(lost.outcome).or_insert_with(|| lost.error.clone());
         }
+        self.outage(lost);
         match lost.retry_safe {
             RetrySafe::Yes => self.marks.yes += 1,
             RetrySafe::Idempotent => self.marks.idempotent += 1,
@@ -176,6 +203,18 @@ impl Account {
             let up = |at: Micros| at.saturating_add(INTERVAL_US - 1) / INTERVAL_US;
             let window = (up(lost.ended_us), up(lost.intended_us.saturating_add(self.timeout_us)));
             *self.again.entry(window).or_default() += 1;
+        }
+    }
+
+    fn outage(&mut self, lost: &LostRequest) {
+        let full = self.outages.len() >= OUTAGES_MAX;
+        match self.outages.last_mut() {
+            Some((start, end, count)) if full || lost.intended_us <= end.saturating_add(OUTAGE_GAP_US) => {
+                *start = (*start).min(lost.intended_us);
+                *end = (*end).max(lost.ended_us);
+                *count += 1;
+            }
+            _ => self.outages.push((lost.intended_us, lost.ended_us, 1)),
         }
     }
 
@@ -204,9 +243,17 @@ impl Account {
         }
     }
 
-    /// What it came to.
-    pub(super) fn summary(&self, url: &str) -> Summary {
+    /// What it came to, where the generator's clock read zero at `origin`.
+    pub(super) fn summary(&self, url: &str, origin: SystemTime) -> Summary {
         let requests = self.requests();
+        let begun_us = self.begun_us.unwrap_or_default();
+        let began = u64::try_from(begun_us).ok().map(|us| origin + Duration::from_micros(us));
+        let began = began.and_then(|began| jiff::Timestamp::try_from(began).ok());
+        let gap = |start: Micros, end: Micros, lost| Gap {
+            start_ms: (start - begun_us) as f64 / 1e3,
+            end_ms: (end - begun_us) as f64 / 1e3,
+            lost,
+        };
         let (verdict, reasons) = self.answer(&requests);
         let seconds = (self.ended_us - self.begun_us.unwrap_or(self.ended_us)).min(self.for_us) as f64 / 1e6;
         Summary {
@@ -218,6 +265,8 @@ impl Account {
             requests,
             latency_ms: latency(&Samples::from(&self.response)),
             service_ms: latency(&Samples::from(&self.service)),
+            outages: self.outages.iter().map(|&(start, end, lost)| gap(start, end, lost)).collect(),
+            began: began.map_or_else(String::new, |began| began.to_string()),
             connections_opened: self.connections_opened,
             send_lag_ms: latency(&self.send_lag),
             retry_safe: self.marks,

@@ -64,7 +64,7 @@ fn of(messages: &[LoadMessage]) -> Summary {
     for message in messages {
         account.take(message);
     }
-    account.summary("http://shop.test/")
+    account.summary("http://shop.test/", SystemTime::UNIX_EPOCH)
 }
 
 #[test]
@@ -75,6 +75,14 @@ fn a_load_without_a_loss_has_held_and_says_how_much_that_proves() {
     assert!((bound - (1.0 - 0.05_f64.powf(1.0 / 30.0))).abs() < 1e-9, "{bound}");
     assert!((summary.seconds - 0.2).abs() < 1e-9 && (summary.sent_per_second - 150.0).abs() < 1e-6);
     assert!((summary.latency_ms.p50 - 2.0).abs() < 0.01, "{:?}", summary.latency_ms);
+}
+
+#[test]
+fn losses_close_to_each_other_are_one_outage() {
+    let at = |us| lost(Outcome::Refused, us, RetrySafe::Yes);
+    let summary = of(&[interval(5, &[(Outcome::Ok, 10)], 0), at(600_000), at(650_000), at(900_000)]);
+    let outages: Vec<_> = summary.outages.iter().map(|one| (one.start_ms, one.end_ms, one.lost)).collect();
+    assert_eq!(outages, [(100.0, 151.0, 2), (400.0, 401.0, 1)]);
 }
 
 #[test]
@@ -102,5 +110,6 @@ fn a_client_that_sends_again_sees_only_the_losses_that_outlast_it() {
         let summary = of(&messages);
         assert_eq!((summary.requests.lost, summary.requests.lost_after_retry), (1, wanted), "{back_at} {safe:?}");
         assert_eq!(summary.errors[&Outcome::Refused], "connection refused");
+        assert_eq!(summary.began, "1970-01-01T00:00:00.2Z");
     }
 }
