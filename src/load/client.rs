@@ -1,5 +1,7 @@
 //! One lane at work: it sends what falls due, keeps its connections, and accounts for every request exactly once.
 
+mod settle;
+
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -13,22 +15,19 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+use self::settle::{Attempt, not_connected};
 use super::{
-    answer::{Answer, Seen},
-    classify::{self, Body, Break, Ending, Evidence, Shortage},
-    connection::{Connection, OpenError, Way},
+    answer::Answer,
+    classify::{Body, Ending, Shortage},
+    connection::{Connection, Way},
     deadline::{Deadline, Deadlines},
     exchange::{Template, exchange},
     lane::{LaneSpec, Shape},
-    ledger::{Entry, Ledger, micros},
-    message::LoadMessage,
+    ledger::{Entry, Ledger},
     pool::Pool,
     voice::Voice,
 };
-use crate::{
-    experiment::schema::Connections,
-    record::event::{LostRequest, Outcome},
-};
+use crate::{experiment::schema::Connections, record::event::Outcome};
 
 /// A lane may always have so many requests open at once.
 const OPEN_REQUESTS_MIN: usize = 1_000;
@@ -328,48 +327,6 @@ impl Client {
         self.ledger.borrow_mut().ended(entry);
     }
 
-    fn settle(&self, attempt: &Attempt<'_>) {
-        let Attempt { intended_ns, sent, reused, connection, answer } = *attempt;
-        let ended = Instant::now();
-        let Seen { status, bytes_out, bytes_in } = answer.seen;
-        let evidence = Evidence { reused, bytes_out, bytes_in, status, wanted_status: self.spec.status };
-        let (outcome, retry_safe) = classify::classify(&answer.ending, evidence);
-        let intended = self.moment(intended_ns);
-        let times_us = (micros_between(intended, ended), micros_between(sent, ended));
-        self.ledger.borrow_mut().ended(Entry {
-            intended_ns,
-            outcome,
-            times_us: (outcome != Outcome::NotSent).then_some(times_us),
-            send_lag_us: micros_between(intended, sent),
-            says_close: answer.says_close,
-            stalled_us: micros_between(self.moment(self.wake_ns.get()), ended),
-        });
-        if let Ending::ConnectFailed(error) = &answer.ending
-            && outcome == Outcome::NotSent
-        {
-            self.voice.taint(&self.spec.name, classify::shortage(error), &answer.error);
-        }
-        if outcome.is_lost() {
-            let age = connection.filter(|_| reused).map_or(0, |connection| micros_between(connection.opened, sent));
-            self.voice.say(LoadMessage::Lost(Box::new(LostRequest {
-                lane: self.spec.name.clone(),
-                outcome,
-                intended_us: micros(intended_ns),
-                sent_us: self.reading(sent),
-                ended_us: self.reading(ended),
-                connection_uses: connection.map_or(0, |connection| connection.uses),
-                connection_age_us: i64::try_from(age).unwrap_or(i64::MAX),
-                bytes_in,
-                status,
-                pod: connection.and_then(|connection| connection.pod.clone()),
-                retry_safe,
-                error: answer.error.clone(),
-            })));
-        }
-        self.open.set(self.open.get() - 1);
-        self.ended.notify_one();
-    }
-
     fn moment(&self, ns: u64) -> Instant {
         self.origin + Duration::from_nanos(ns)
     }
@@ -379,36 +336,12 @@ impl Client {
     }
 }
 
-/// One request that has ended, on its way into the account.
-#[derive(Clone, Copy)]
-struct Attempt<'a> {
-    intended_ns: u64,
-    sent: Instant,
-    reused: bool,
-    connection: Option<&'a Connection>,
-    answer: &'a Answer,
-}
-
 /// How a request gets its connection.
 enum Hold {
     /// It takes one that was idle.
     Pooled(Connection),
     /// It opens one, by this deadline.
     New(Rc<Deadline>),
-}
-
-/// Without an error it took too long.
-fn not_connected(error: Option<OpenError>) -> Answer {
-    let (ending, status, words) = match error {
-        None => (Ending::ConnectTimedOut, None, String::new()),
-        Some(OpenError::System(error)) => {
-            let words = error.to_string();
-            (Ending::ConnectFailed(error), None, words)
-        }
-        Some(OpenError::Tls(error)) => (Ending::NoTls, None, error.to_string()),
-        Some(OpenError::Speech { status, words }) => (Ending::Broken(Break::Closed), status, words),
-    };
-    Answer::not_connected(ending, status, words)
 }
 
 fn nanos(duration: Duration) -> u64 {

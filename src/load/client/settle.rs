@@ -1,0 +1,84 @@
+//! The end of a request: what became of it, into the account, and where it was lost, to whoever listens.
+
+use tokio::time::Instant;
+
+use super::{Client, micros_between};
+use crate::{
+    load::{
+        answer::{Answer, Seen},
+        classify::{self, Break, Ending, Evidence},
+        connection::{Connection, OpenError},
+        ledger::{Entry, micros},
+        message::LoadMessage,
+    },
+    record::event::{LostRequest, Outcome},
+};
+
+/// One request that has ended, on its way into the account.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    pub(super) intended_ns: u64,
+    pub(super) sent: Instant,
+    pub(super) reused: bool,
+    pub(super) connection: Option<&'a Connection>,
+    pub(super) answer: &'a Answer,
+}
+
+impl Client {
+    /// Enters a request that has ended into the account, and tells it where it was lost.
+    pub(super) fn settle(&self, attempt: &Attempt<'_>) {
+        let Attempt { intended_ns, sent, reused, connection, answer } = *attempt;
+        let ended = Instant::now();
+        let Seen { status, bytes_out, bytes_in } = answer.seen;
+        let evidence = Evidence { reused, bytes_out, bytes_in, status, wanted_status: self.spec.status };
+        let (outcome, retry_safe) = classify::classify(&answer.ending, evidence);
+        let intended = self.moment(intended_ns);
+        let times_us = (micros_between(intended, ended), micros_between(sent, ended));
+        self.ledger.borrow_mut().ended(Entry {
+            intended_ns,
+            outcome,
+            times_us: (outcome != Outcome::NotSent).then_some(times_us),
+            send_lag_us: micros_between(intended, sent),
+            says_close: answer.says_close,
+            stalled_us: micros_between(self.moment(self.wake_ns.get()), ended),
+        });
+        if let Ending::ConnectFailed(error) = &answer.ending
+            && outcome == Outcome::NotSent
+        {
+            self.voice.taint(&self.spec.name, classify::shortage(error), &answer.error);
+        }
+        if outcome.is_lost() {
+            let age = connection.filter(|_| reused).map_or(0, |connection| micros_between(connection.opened, sent));
+            self.voice.say(LoadMessage::Lost(Box::new(LostRequest {
+                lane: self.spec.name.clone(),
+                outcome,
+                intended_us: micros(intended_ns),
+                sent_us: self.reading(sent),
+                ended_us: self.reading(ended),
+                connection_uses: connection.map_or(0, |connection| connection.uses),
+                connection_age_us: i64::try_from(age).unwrap_or(i64::MAX),
+                bytes_in,
+                status,
+                pod: connection.and_then(|connection| connection.pod.clone()),
+                retry_safe,
+                error: answer.error.clone(),
+            })));
+        }
+        self.open.set(self.open.get() - 1);
+        self.ended.notify_one();
+    }
+}
+
+/// What came of a request without a connection; without an error that took too long.
+pub(super) fn not_connected(error: Option<OpenError>) -> Answer {
+    let (ending, status, words) = match error {
+        None => (Ending::ConnectTimedOut, None, String::new()),
+        Some(OpenError::System(error)) => {
+            let words = error.to_string();
+            (Ending::ConnectFailed(error), None, words)
+        }
+        Some(OpenError::Tls(error)) => (Ending::NoTls, None, error.to_string()),
+        Some(OpenError::Speech { status, words }) => (Ending::Broken(Break::Closed), status, words),
+    };
+    Answer::not_connected(ending, status, words)
+}
