@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the load generator measures, held against what was really done to it: prints the figures, exits 1 on a miss.
 
-    scripts/check-load.py EVENKEEL [faults pacing stall self window short quiet memory]
+    scripts/check-load.py EVENKEEL [faults pacing stall self window short quiet hlog memory]
 
 Servers are this script's own, on loopback; pacing, stall, short and quiet ask nginx, which must be installed.
 """
@@ -247,6 +247,19 @@ def window(trials=int(os.environ.get("TRIALS", "200"))):
           f"{missed} missed, edges within {p99:.2f} ms (p99), {off[len(off) // 2]:.2f} ms (median), {off[-1]:.2f} ms (max)")
 
 
+def hlog(jar="/usr/share/java/hdrhistogram.jar"):
+    """The log and the table, held against what the Java tools make of the same log (Debian: libhdrhistogram-java)."""
+    with Nginx() as nginx:
+        log, ours, theirs = (f"{nginx.dir}/{name}" for name in ("load.hlog", "ours", "theirs"))
+        told = load(nginx.url, "-r", "2000/s", "-d", "5s", "--hlog", log, "--hgrm", ours)
+        subprocess.run(["java", "-cp", jar, "org.HdrHistogram.HistogramLogProcessor", "-i", log, "-tag", "load", "-o", theirs,
+                        "-outputValueUnitRatio", "1000"], check=True, stdout=subprocess.DEVNULL)
+        rows = [[line.split() for line in open(name) if line.strip()] for name in (ours, f"{theirs}.hgrm")]
+        different = [pair for pair in zip(*rows) if pair[0] != pair[1]]
+        check("load.hlog and .hgrm beside the Java tools", len(rows[0]) == len(rows[1]) and not different,
+              f"{told['requests']['sent']} requests, {len(rows[0])} and {len(rows[1])} lines, different: {different[:3]}")
+
+
 def memory():
     seconds = int(os.environ.get("SECONDS", "600"))
     with Nginx() as nginx:
@@ -270,7 +283,7 @@ def memory():
 
 
 PARTS = {"faults": lambda: asyncio.run(faults()), "pacing": pacing, "stall": stall, "self": self_stall,
-         "window": window, "short": short, "quiet": quiet, "memory": memory}
+         "window": window, "short": short, "quiet": quiet, "hlog": hlog, "memory": memory}
 for part in sys.argv[2:] or PARTS:
     PARTS[part]()
 print(f"load average {os.getloadavg()}")
