@@ -52,8 +52,10 @@ async fn converse(wire: &mut Wire, template: &Template, id: Option<&str>) -> Res
             return Ok(Line::Read(checking.verdict(length)));
         }
         if closed {
-            let words =
-                unsent.map_or_else(|| "the connection was closed before a line came".to_owned(), |e| e.to_string());
+            let words = match unsent {
+                Some(error) => error.to_string(),
+                None => "the connection was closed before a line came".to_owned(),
+            };
             return Err(Broken::closed(words));
         }
         if length > BODY_BYTES_MAX {
