@@ -19,6 +19,19 @@ pub enum RateShape {
     Steps(#[schemars(length(min = 1))] Vec<RateJump>),
 }
 
+impl RateShape {
+    /// The highest rate of a lane whose own is `rate`, in requests per second.
+    #[must_use]
+    pub fn highest(&self, rate: Rate) -> f64 {
+        let others: Vec<Rate> = match self {
+            Self::Ramp(ramp) => ramp.from.into_iter().collect(),
+            Self::SawTooth(teeth) => teeth.from.into_iter().collect(),
+            Self::Steps(jumps) => jumps.iter().map(|jump| jump.rate).collect(),
+        };
+        others.into_iter().map(Rate::per_second).fold(rate.per_second(), f64::max)
+    }
+}
+
 /// An even change of the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

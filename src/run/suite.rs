@@ -24,7 +24,7 @@ use crate::{
     cli::RunArgs,
     cluster::{self, Cluster, On, embedded, rights::AccessQuestion},
     exit_code::ExitCode,
-    experiment::schema::Experiment,
+    experiment::schema::{Experiment, Lane},
     failure::chain,
     fault::{
         ledger::{Hold, HoldError, hold},
@@ -419,5 +419,6 @@ fn exit_code(end: &RunEnd, answer: Answer) -> ExitCode {
 /// Requests per second of all lanes of an experiment, rounded up.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bound; `as` saturates")]
 fn rate_of(experiment: &Experiment) -> u32 {
-    experiment.spec.load.iter().map(|lane| lane.rate.per_second()).sum::<f64>().ceil() as u32
+    let highest = |lane: &Lane| lane.shape.as_ref().map_or(lane.rate.per_second(), |shape| shape.highest(lane.rate));
+    experiment.spec.load.iter().map(highest).sum::<f64>().ceil() as u32
 }
