@@ -147,7 +147,6 @@ async fn call_status(head: &HeaderMap, body: &mut RecvStream, seen: &mut Seen) -
     match of(GRPC_STATUS) {
         Some("0") => Ok(()),
         Some(status) => {
-            seen.call_failed = true;
             let words = format!("grpc-status {status} {}", of(GRPC_MESSAGE).unwrap_or_default());
             Err(Broken { kind: Break::CallFailed, words: words.trim_end().to_owned() })
         }
