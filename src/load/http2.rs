@@ -131,14 +131,14 @@ impl Http2 {
             }
         }
         if template.call().is_some() {
-            call_status(&head.headers, &mut body, seen).await?;
+            call_status(&head.headers, &mut body).await?;
         }
         Ok(length)
     }
 }
 
 /// A gRPC call's own status, which stands behind its answer, or in its head where there is no message.
-async fn call_status(head: &HeaderMap, body: &mut RecvStream, seen: &mut Seen) -> Result<(), Broken> {
+async fn call_status(head: &HeaderMap, body: &mut RecvStream) -> Result<(), Broken> {
     let trailers = body.trailers().await.map_err(broken)?;
     let of = |name: &str| {
         let value = trailers.as_ref().and_then(|trailers| trailers.get(name)).or_else(|| head.get(name));
