@@ -116,7 +116,7 @@ pub(super) async fn echo_messages(upgraded: Upgraded, mut stage: watch::Receiver
         let message = tokio::select! {
             biased;
             message = socket.next() => message,
-            _ = stage.wait_for(|stage| *stage != Stage::Serving) => {
+            () = stopping(&mut stage) => {
                 let goodbye = CloseFrame { code: CloseCode::Away, reason: "stopping".into() };
                 // The client answers with a closing frame of its own, or is gone.
                 if socket.close(Some(goodbye)).await.is_ok() {
@@ -143,7 +143,7 @@ pub(super) async fn echo_lines(listener: TcpListener, mut stage: watch::Receiver
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stage.wait_for(|stage| *stage != Stage::Serving) => break,
+            () = stopping(&mut stage) => break,
             Some(_) = open.join_next() => continue,
             accepted = listener.accept(), if open.len() < LINES_MAX => accepted,
         };
@@ -162,13 +162,18 @@ async fn echo_connection(stream: TcpStream, mut stage: watch::Receiver<Stage>) {
         let line = tokio::select! {
             biased;
             line = line(&mut reader) => line,
-            _ = stage.wait_for(|stage| *stage != Stage::Serving) => return,
+            () = stopping(&mut stage) => return,
         };
         let Some(line) = line else { return };
         if writer.write_all(&line).await.is_err() {
             return;
         }
     }
+}
+
+/// Returns when the service has been told to stop, or is gone.
+async fn stopping(stage: &mut watch::Receiver<Stage>) {
+    _ = stage.wait_for(|stage| *stage != Stage::Serving).await;
 }
 
 /// The next line with its end; nothing at the end of the connection, or where the line is too long.
