@@ -76,7 +76,7 @@ fn starting(life: &Life<'_>, endpoint: &Endpoint, lost: &LostRequest) -> Option<
     let started = life.started.filter(|_| !life.last.has_readiness_probe)?;
     // A pod has a network of its own from the start: a port on which nothing listens yet refuses, it isn't silent.
     let fit = match lost.outcome {
-        Outcome::Refused | Outcome::ResetBeforeByte => Fit::Best,
+        Outcome::Refused | Outcome::ResetBeforeByte | Outcome::TlsFailed => Fit::Best,
         Outcome::RequestTimeout => Fit::Poor,
         _ => return None,
     };
@@ -88,7 +88,10 @@ fn starting(life: &Life<'_>, endpoint: &Endpoint, lost: &LostRequest) -> Option<
 
 /// A pod whose container has ended by itself: until it is no endpoint any more and the rules have followed.
 fn crashed(life: &Life<'_>, endpoint: &Endpoint, lost: &LostRequest) -> Option<(Fit, Micros, Cause)> {
-    if !matches!(lost.outcome, Outcome::Refused | Outcome::ResetBeforeByte | Outcome::RequestTimeout) {
+    if !matches!(
+        lost.outcome,
+        Outcome::Refused | Outcome::ResetBeforeByte | Outcome::TlsFailed | Outcome::RequestTimeout
+    ) {
         return None;
     }
     life.crashes

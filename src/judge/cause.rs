@@ -183,7 +183,7 @@ pub(super) const fn is_answer(outcome: Outcome) -> bool {
 /// accepted and then reset where it would have been refused, so these kinds are looked at together.
 fn on_new_connection(lost: &LostRequest) -> bool {
     let connecting = matches!(lost.outcome, Outcome::Refused | Outcome::Unreachable | Outcome::ConnectTimeout);
-    let unanswered = matches!(lost.outcome, Outcome::ResetBeforeByte | Outcome::RequestTimeout);
+    let unanswered = matches!(lost.outcome, Outcome::ResetBeforeByte | Outcome::TlsFailed | Outcome::RequestTimeout);
     connecting || (unanswered && lost.connection_uses == 0)
 }
 

@@ -50,7 +50,11 @@ pub(super) fn unknown<'a>(timeline: &Timeline<'a>, service: &str, lost: &LostReq
 fn closed(life: &Life<'_>, lost: &LostRequest) -> Option<(Micros, Cause)> {
     if !matches!(
         lost.outcome,
-        Outcome::ReusedConnectionClosed | Outcome::CutMidAnswer | Outcome::ResetBeforeByte | Outcome::RequestTimeout
+        Outcome::ReusedConnectionClosed
+            | Outcome::CutMidAnswer
+            | Outcome::ResetBeforeByte
+            | Outcome::TlsFailed
+            | Outcome::RequestTimeout
     ) {
         return None;
     }
