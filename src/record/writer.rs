@@ -93,7 +93,7 @@ impl Writer {
     }
 
     /// Writes what is left and waits for the disk.
-    pub fn finish(mut self) -> Result<(), RecordError> {
+    pub fn finish(self) -> Result<(), RecordError> {
         self.load.finish()?;
         self.events.close()
     }
