@@ -43,6 +43,9 @@ use crate::{
 /// The name of the only lane.
 const LANE: &str = "load";
 
+/// The longest time from the word to begin to the first request: the load core's intervals are whole.
+const INTERVAL: Duration = Duration::from_millis(100);
+
 /// How often the view's clock moves.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -175,8 +178,9 @@ async fn conduct(
     let mut live = Live::new(shown, style, &args.url, &[LANE.to_owned()]);
     let origin = running.origin();
     running.begin()?;
-    // Known better as soon as the first interval has come.
-    let mut until = Instant::now() + args.duration.duration();
+    // The generator itself ends the load at its time. This only looks whether it has: known better as soon as the first
+    // interval has come, since the load begins with a whole one.
+    let mut until = Instant::now() + args.duration.duration() + 2 * INTERVAL;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {

@@ -7,7 +7,7 @@ use std::{convert::Infallible, future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{
-    Method, Request, Response, StatusCode, Version,
+    Method, Request, Response, StatusCode,
     body::Incoming,
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
@@ -91,10 +91,8 @@ impl Service {
         nth: u32,
         upgrades: Upgrades,
     ) -> Result<Response<Body>, Infallible> {
-        let version = request.version();
         let mut response = match self.spoken(&mut request, &upgrades) {
             Some(response) => response,
-            None if speech::is_call(&request) && self.is_well() => speech::call(request, self.is_ready()).await,
             None => self.answer_by_path(&request).await,
         };
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -105,8 +103,8 @@ impl Service {
         // Asked only now, so that a request which was in flight when the signal came says so too.
         let closing = *self.stage.borrow() != Stage::Serving;
         let used_up = self.options.requests_per_connection.is_some_and(|most| nth >= most.get());
-        // HTTP/2 has a frame for that, and a connection that has been switched is no longer HTTP.
-        if (closing || used_up) && version < Version::HTTP_2 && !switching {
+        // A connection that has been switched is no longer HTTP.
+        if (closing || used_up) && !switching {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
@@ -128,10 +126,6 @@ impl Service {
 
     fn is_well(&self) -> bool {
         matches!(*self.condition.borrow(), Condition::Healthy | Condition::Unready)
-    }
-
-    fn is_ready(&self) -> bool {
-        *self.condition.borrow() == Condition::Healthy && Instant::now() >= self.ready_at
     }
 
     async fn answer_by_path(&self, request: &Request<Incoming>) -> Response<Body> {

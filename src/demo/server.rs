@@ -10,16 +10,13 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use hyper::{Request, Version, body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     signal::unix::{SignalKind, signal},
@@ -240,21 +237,17 @@ impl Connections {
 }
 
 async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stage: watch::Receiver<Stage>) {
-    let (asked, is_http2) = (AtomicU32::new(0), AtomicBool::new(false));
+    let asked = AtomicU32::new(0);
     let (upgrades, to_the_end) = (Upgrades::default(), stage.clone());
     let answer = service_fn(|request: Request<Incoming>| {
-        is_http2.store(request.version() == Version::HTTP_2, Ordering::Relaxed);
         let nth = asked.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         Arc::clone(&service).answer(request, nth, Arc::clone(&upgrades))
     });
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), answer));
-    // HTTP/2 has its own way to say that the next request should go elsewhere, so it is said as early as in HTTP/1.1.
-    let goodbye =
-        |stage: &Stage| *stage == Stage::Finishing || *stage > Stage::Serving && is_http2.load(Ordering::Relaxed);
+    let serve = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+    let mut connection = pin!(serve.with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = async { _ = stage.wait_for(goodbye).await } => {
+        () = async { _ = stage.wait_for(|stage| *stage == Stage::Finishing).await } => {
             // The answer to it says `Connection: close`.
             let unused = asked.load(Ordering::Relaxed) == 0;
             let first = if unused { timeout(FIRST_REQUEST, connection.as_mut()).await.ok() } else { None };

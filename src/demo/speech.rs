@@ -1,14 +1,13 @@
-//! What the sample service speaks beside plain HTTP answers: streams of events, unary gRPC calls, WebSockets, and lines
-//! over bare TCP. Each ends in order when the service is told to stop.
+//! What the sample service speaks beside plain HTTP answers: streams of events, WebSockets, and lines over bare TCP. Each ends in order when the service is told to stop.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _, stream};
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::{Frame, Incoming},
+    Request, Response, StatusCode,
+    body::Frame,
     header::{CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
     upgrade::Upgraded,
 };
@@ -33,9 +32,6 @@ use super::server::Stage;
 
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
-
-/// The longest message of a gRPC call, and gRPC's own usual bound.
-const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The longest line.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
@@ -63,31 +59,6 @@ pub(super) fn events(length: Duration, every: Duration) -> Response<Body> {
     });
     let mut response = Response::new(StreamBody::new(events).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    response
-}
-
-/// Whether a request is a gRPC call.
-pub(super) fn is_call<B>(request: &Request<B>) -> bool {
-    let of_grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
-    request.method() == Method::POST && request.headers().get(CONTENT_TYPE).is_some_and(of_grpc)
-}
-
-/// Answers a call: the health service as gRPC defines it, and anything else with the message that it sent.
-pub(super) async fn call(request: Request<Incoming>, ready: bool) -> Response<Body> {
-    let health = request.uri().path() == "/grpc.health.v1.Health/Check";
-    let asked = Limited::new(request.into_body(), CALL_BYTES_MAX).collect().await;
-    let (message, status) = match asked {
-        // Field 1 (status) of the answer: SERVING is 1, NOT_SERVING is 2.
-        Ok(_) if health => (Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, if ready { 1 } else { 2 }]), "0"),
-        Ok(message) => (message.to_bytes(), "0"),
-        // RESOURCE_EXHAUSTED, as other servers say to a message that is too long.
-        Err(_) => (Bytes::new(), "8"),
-    };
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static(status));
-    let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });
-    let mut response = Response::new(body.boxed_unsync());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 

@@ -43,21 +43,7 @@ async fn whatever_a_lane_can_speak_is_answered() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let demo = Demo::started(&["--address", "127.0.0.1", "--tcp-port", &free.to_string()]).await;
     let of = |name, protocol, path| lane(name, demo.address, protocol, path);
-    let with_message = |spec: LaneSpec, send: &str| LaneSpec {
-        options: LaneOptions { send: Some(send.to_owned()), ..spec.options.clone() },
-        ..spec
-    };
     let lanes = vec![
-        of("http2", Protocol::Http2, "/echo?id={id}"),
-        LaneSpec {
-            body_contains: Some("hello".to_owned()),
-            ..with_message(of("grpc", Protocol::Grpc, "/any.Service/Call"), "aGVsbG8=")
-        },
-        LaneSpec {
-            // The health service says SERVING.
-            body_contains: Some("\u{8}\u{1}".to_owned()),
-            ..of("health", Protocol::Grpc, "/grpc.health.v1.Health/Check")
-        },
         of("websocket", Protocol::WebSocket, "/ws"),
         lane("tcp", ([127, 0, 0, 1], free).into(), Protocol::Tcp, "/"),
         LaneSpec {
