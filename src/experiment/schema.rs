@@ -258,7 +258,7 @@ pub enum Connections {
     /// A new connection for each request.
     New,
     /// So many connections are kept open; a request takes the one that has been idle longest, and one that was
-    /// closed is replaced. When all are busy a further one is opened.
+    /// closed is replaced. When all are busy a further one is opened, and kept for a second after one was last needed.
     Reused(#[schemars(range(min = 1))] u16),
 }
 

@@ -229,7 +229,7 @@ impl Client {
     /// A request begins: the connection that it is to use, and the deadline by which it must be done.
     fn take_up(&self, intended_ns: u64, now: Instant) -> (Hold, Rc<Deadline>) {
         let over_ns = intended_ns + nanos(self.timeout);
-        let pooled = self.pool.as_ref().and_then(|pool| pool.borrow_mut().take(|old| self.may_go_on(old, now)));
+        let pooled = self.pool.as_ref().and_then(|pool| pool.borrow_mut().take(now, |old| self.may_go_on(old, now)));
         let hold = pooled.map_or_else(|| self.connect_until(now, over_ns), Hold::Pooled);
         self.open.set(self.open.get() + 1);
         (hold, self.deadlines.add(over_ns))
@@ -264,7 +264,7 @@ impl Client {
         match timeout(self.connect_timeout, self.way.open()).await {
             Ok(Ok(connection)) => {
                 self.ledger.borrow_mut().connection_opened();
-                pool.borrow_mut().put(connection);
+                pool.borrow_mut().put(connection, Instant::now());
             }
             // No request was on it, so nothing is lost; the next one that falls due tries again.
             Ok(Err(_)) | Err(_) => pool.borrow_mut().forget(),
@@ -301,10 +301,11 @@ impl Client {
     fn keep_or_close(&self, mut connection: Connection, answer: &Answer) {
         connection.uses = connection.uses.saturating_add(1);
         let whole = matches!(answer.ending, Ending::Whole(Body::Right | Body::Wrong));
+        let now = Instant::now();
         if let Some(pool) = self.pool.as_ref().filter(|_| whole && answer.keeps_alive)
-            && self.may_go_on(&connection, Instant::now())
+            && self.may_go_on(&connection, now)
         {
-            pool.borrow_mut().put(connection);
+            pool.borrow_mut().put(connection, now);
         } else {
             if whole {
                 connection.end_well();
