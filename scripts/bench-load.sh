@@ -32,7 +32,8 @@ measure() {
   local seconds requests
   case $1 in
     evenkeel)
-      seconds=$(cpu "$evenkeel" load "$url" --rate max -c $connections -d "${each}s" --body-length 128 --json "$dir/json")
+      seconds=$(cpu "$evenkeel" load "$url" --rate max -c $connections -d "${each}s" --body-length 128 \
+        --hlog "$dir/hlog" --json "$dir/json")
       requests=$(sed -n 's/^ *"ok": \([0-9]*\),*$/\1/p' "$dir/json") ;;
     wrk)
       seconds=$(cpu wrk -t1 -c$connections -d"${each}s" "$url")
