@@ -108,7 +108,7 @@ async fn websocket(stream: TcpStream, answer: Answering) {
     let Ok(mut socket) = accept_async(stream).await else { return };
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };
-        match answer(&text) {
+        match answer.to(&text) {
             Some(answer) => socket.send(Message::text(answer)).await.expect("an open socket"),
             None => {
                 socket.close(None).await.ok();
@@ -122,38 +122,41 @@ async fn lines(stream: TcpStream, answer: Answering) {
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let Some(answer) = answer(&line) else { return };
+        let Some(answer) = answer.to(&line) else { return };
         writer.write_all(format!("{answer}\n").as_bytes()).await.ok();
     }
 }
 
-type Answering = fn(&str) -> Option<String>;
-
-fn same(text: &str) -> Option<String> {
-    Some(text.to_owned())
+/// What a server of messages or lines sends back.
+#[derive(Debug, Clone, Copy)]
+enum Answering {
+    Same,
+    /// Without the number that was sent.
+    Another,
+    Nothing,
 }
 
-/// Without the number that was sent.
-fn another(_: &str) -> Option<String> {
-    Some("evenkeel x".to_owned())
-}
-
-fn none(_: &str) -> Option<String> {
-    None
+impl Answering {
+    fn to(self, text: &str) -> Option<String> {
+        match self {
+            Self::Same => Some(text.to_owned()),
+            Self::Another => Some("evenkeel x".to_owned()),
+            Self::Nothing => None,
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_message_and_a_line_come_back_or_are_lost() {
-    let rows: [(Answering, Outcome); 2] = [(same, Outcome::Ok), (another, Outcome::WrongBody)];
-    for (answer, outcome) in rows {
+    for (answer, outcome) in [(Answering::Same, Outcome::Ok), (Answering::Another, Outcome::WrongBody)] {
         let address = serve(move |stream| websocket(stream, answer)).await;
         assert_only(&run(vec![speaking(address, Protocol::WebSocket)], REQUESTS).await, outcome, RetrySafe::No);
         let address = serve(move |stream| lines(stream, answer)).await;
         assert_only(&run(vec![speaking(address, Protocol::Tcp)], REQUESTS).await, outcome, RetrySafe::No);
     }
     let silent = [
-        (Protocol::WebSocket, serve(|stream| websocket(stream, none)).await),
-        (Protocol::Tcp, serve(|stream| lines(stream, none)).await),
+        (Protocol::WebSocket, serve(|stream| websocket(stream, Answering::Nothing)).await),
+        (Protocol::Tcp, serve(|stream| lines(stream, Answering::Nothing)).await),
     ];
     for (protocol, address) in silent {
         let spec = LaneSpec { connections: Connections::New, ..speaking(address, protocol) };
