@@ -5,7 +5,7 @@
 //!
 //! * [`options`]: every knob, as a flag and as an environment variable.
 //! * [`server`]: its life, from boot to the end of draining.
-//! * `answer`: what each path says; `speech`: streams, WebSockets and lines.
+//! * `answer`: what each path says; `speech`: streams, web sockets and lines.
 
 mod answer;
 pub mod options;

@@ -1,4 +1,5 @@
-//! What the sample service speaks beside plain HTTP answers: streams of events, WebSockets, and lines over bare TCP. Each ends in order when the service is told to stop.
+//! What the sample service speaks beside plain HTTP answers: streams of events, web sockets, and lines over bare TCP.
+//! Each ends in order when the service is told to stop.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 

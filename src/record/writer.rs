@@ -58,10 +58,10 @@ impl Writer {
 
     /// Writes one event. Phases, steps and the end reach the disk at once.
     pub fn event(&mut self, event: &Event) -> Result<(), RecordError> {
-        if let What::Started(started) = &event.what {
-            if let Ok(wall_clock) = started.wall_clock.parse::<jiff::Timestamp>() {
-                self.load.set_wall_clock(SystemTime::from(wall_clock));
-            }
+        if let What::Started(started) = &event.what
+            && let Ok(wall_clock) = started.wall_clock.parse::<jiff::Timestamp>()
+        {
+            self.load.set_wall_clock(SystemTime::from(wall_clock));
         }
         let mut line = serde_json::to_vec(event).map_err(|source| RecordError::Encode {
             what: "an event",

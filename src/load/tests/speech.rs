@@ -108,13 +108,11 @@ async fn websocket(stream: TcpStream, answer: Answering) {
     let Ok(mut socket) = accept_async(stream).await else { return };
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };
-        match answer.to(&text) {
-            Some(answer) => socket.send(Message::text(answer)).await.expect("an open socket"),
-            None => {
-                socket.close(None).await.ok();
-                return;
-            }
-        }
+        let Some(answer) = answer.to(&text) else {
+            socket.close(None).await.ok();
+            return;
+        };
+        socket.send(Message::text(answer)).await.expect("an open socket");
     }
 }
 
