@@ -92,7 +92,7 @@ pub struct ClusterArgs {
 /// `evenkeel run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Several files or folders make a suite; every file is checked before the first is run. In folders, files of
+Several files or folders make a suite; every file is checked before the first is run. In folders, files of \
 kind Experiment are taken, and folders whose name begins with `_` are left out.
 
 Ctrl-C stops the run, undoes everything, and exits 130.")]
@@ -141,8 +141,8 @@ pub struct PlanArgs {
 /// `evenkeel recover`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run writes down what it is about to change before it changes it: in its own folder, and in lease default/evenkeel of
-the cluster. Either is enough. Without --on, every cluster is looked at on which a run of this machine was interrupted;
+A run writes down what it is about to change before it changes it: in its own folder, and in lease default/evenkeel of \
+the cluster. Either is enough. Without --on, every cluster is looked at on which a run of this machine was interrupted; \
 with it, that cluster's lease as well, whichever machine the run was on.
 
 Exits 0 when everything is as it was, also when there was nothing to do, and 5 when something is not.")]
@@ -172,13 +172,13 @@ pub struct RbacArgs {
 /// `evenkeel load`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Open loop: a request is due when the rate says so, whatever became of the ones before, and its time counts from then.
+Open loop: a request is due when the rate says so, whatever became of the ones before, and its time counts from then. \
 With --rate max each connection sends its next request when it has the answer to the last one.
 
-Exit codes: 0 every request was answered as asked, 1 some were lost, 3 it cannot be told (the load generator itself
+Exit codes: 0 every request was answered as asked, 1 some were lost, 3 it cannot be told (the load generator itself \
 was held up or short of something), 4 the name has no address.
 
-Besides http and https, a URL may begin with grpc or grpcs (unary calls: grpc://HOST:PORT/package.Service/Method), ws or
+Besides http and https, a URL may begin with grpc or grpcs (unary calls: grpc://HOST:PORT/package.Service/Method), ws or \
 wss (a message there and one back), and tcp (a line there and one back: tcp://HOST:PORT).
 
     evenkeel load http://127.0.0.1:8080/ --rate 500/s --duration 30s --json load.json")]
@@ -311,8 +311,8 @@ pub struct RecordArgs {
 /// `evenkeel compare`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each side is the folder of one run, a folder with several (a suite, or --repeat), or a verdict.json that is kept, in git
-for example. Runs of the same experiment are taken together. Losses are compared by an exact test at 1 %, times by their
+Each side is the folder of one run, a folder with several (a suite, or --repeat), or a verdict.json that is kept, in git \
+for example. Runs of the same experiment are taken together. Losses are compared by an exact test at 1 %, times by their \
 medians.
 
 Exit codes: 0 better or the same, 1 worse, 2 nothing to compare, 3 a side is inconclusive.")]
@@ -365,7 +365,7 @@ pub enum SandboxCommand {
 /// `evenkeel sandbox up`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Pods are processes of this machine on loopback addresses of their own; docs/sandbox-fidelity.md says what is real,
+Pods are processes of this machine on loopback addresses of their own; docs/sandbox-fidelity.md says what is real, \
 modelled or absent.
 
     evenkeel sandbox up >sandbox.kubeconfig &
