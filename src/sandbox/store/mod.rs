@@ -187,7 +187,8 @@ impl Store {
     }
 
     /// Writes in one step: `decide` sees the object as it is and says what is to be there. The `resourceVersion` of what
-    /// is written is set here. Nothing comes back where nothing is there afterwards.
+    /// is written is set here. What there is then comes back; of a removal the last state, and nothing where there was
+    /// nothing.
     ///
     /// # Errors
     /// What `decide` refuses; then nothing is written.
@@ -315,3 +316,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
