@@ -398,7 +398,7 @@ fn every_knob_has_an_environment_variable() {
     let without: Vec<_> =
         command.get_arguments().filter(|arg| arg.get_env().is_none()).map(clap::Arg::get_id).collect();
     assert!(without.is_empty(), "{without:?}");
-    assert_eq!(command.get_arguments().count(), 13);
+    assert_eq!(command.get_arguments().count(), 14);
 }
 
 #[test]
