@@ -111,6 +111,23 @@ impl Cause {
         Self::Unexplained,
     ];
 
+    /// It says why a Service had no endpoint at all, so that its requests were sent to no pod.
+    #[must_use]
+    pub const fn is_of_all_endpoints(self) -> bool {
+        matches!(
+            self,
+            Self::BudgetMissing
+                | Self::BudgetTooWeak
+                | Self::ReplicasOnOneNode
+                | Self::SingleReplica
+                | Self::RolloutUnavailable
+                | Self::ImagePullFailed
+                | Self::ScaledDown
+                | Self::DeletedDirectly
+                | Self::SelectorMismatch
+        )
+    }
+
     /// The id in files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,7 +1,7 @@
 //! Measured claims: what each pod and each budget promised, and what became of it. A pod that is told to stop gets time
 //! before SIGTERM and time after it; a Service stops sending to it; a process ends. Each has a time here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
     budget,
@@ -12,7 +12,10 @@ use super::{
     tally::Loss,
     verdict::{BudgetClaim, PodClaim},
 };
-use crate::record::event::{ContainerSeen, Micros};
+use crate::{
+    experiment::schema::Phase,
+    record::event::{ContainerSeen, Micros, What},
+};
 
 /// The exit code of a process that SIGKILL ended.
 const KILLED: i32 = 137;
@@ -36,10 +39,46 @@ pub fn pods(facts: &Facts<'_>) -> Vec<PodClaim> {
         let keys = [life.last.name.as_str(), life.last.uid.as_str()];
         keys.iter().filter_map(|key| last_losses.get(key)).max().copied()
     };
-    facts.timeline.lives.iter().map(|life| pod(facts, life, last_loss(life))).collect()
+    let mut answers = answers(facts);
+    facts
+        .timeline
+        .lives
+        .iter()
+        .map(|life| {
+            let answers = answers.remove(life.last.uid.as_str()).unwrap_or_default();
+            pod(facts, life, last_loss(life), answers)
+        })
+        .collect()
 }
 
-fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>) -> PodClaim {
+/// What one pod answered.
+#[derive(Debug, Default)]
+struct Answers {
+    by_phase: BTreeMap<Phase, u64>,
+    /// The beginning of the first interval with an answer, and the end of the last.
+    span: Option<(Micros, Micros)>,
+}
+
+/// The answers by the uid of the pod that gave them, from the phase `before` on.
+fn answers<'a>(facts: &Facts<'a>) -> HashMap<&'a str, Answers> {
+    let mut all: HashMap<&str, Answers> = HashMap::new();
+    for event in &facts.record.events {
+        let What::Load(interval) = &event.what else { continue };
+        let Some(phase) = facts.timeline.phase_at(interval.start_us) else { continue };
+        for (pod, count) in &interval.by_pod {
+            let Some(life) = facts.timeline.life_named(pod, interval.start_us) else { continue };
+            let answers = all.entry(&life.last.uid).or_default();
+            let sum = answers.by_phase.entry(phase).or_default();
+            *sum = sum.saturating_add(*count);
+            let end = interval.start_us.saturating_add(interval.length_us);
+            let (first, last) = answers.span.unwrap_or((interval.start_us, end));
+            answers.span = Some((first.min(interval.start_us), last.max(end)));
+        }
+    }
+    all
+}
+
+fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>, answers: Answers) -> PodClaim {
     // What comes after the load is the clean-up.
     let deleted = life.deleted.filter(|at| *at <= facts.timeline.end);
     let ms = |at: Option<Micros>| at.filter(|at| *at < Micros::MAX).map(milliseconds);
@@ -79,6 +118,9 @@ fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>) -> PodClai
             .iter()
             .map(|(from, to)| milliseconds((*to).min(facts.timeline.end).saturating_sub(*from)).max(0.0))
             .sum(),
+        first_answer_ms: ms(answers.span.map(|(first, _)| first)),
+        last_answer_after_ms: since_deletion(answers.span.map(|(_, last)| last)),
+        answered: answers.by_phase,
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) fn by_pod<'t, 'a>(facts: &'t Facts<'a>, losses: &[&'t Loss<'a>]) -> V
     pods
 }
 
-/// A pod's life in one sentence, with its last loss.
+/// A pod's life in one sentence, with the last of the losses that were sent to it.
 pub(super) fn told(facts: &Facts<'_>, life: &Life<'_>, losses: &[&Loss<'_>]) -> String {
     let mut parts = Vec::new();
     let mut part = |what: &str, at: Option<Micros>| {
@@ -121,7 +121,8 @@ pub(super) fn told(facts: &Facts<'_>, life: &Life<'_>, losses: &[&Loss<'_>]) -> 
     part("exit seen at", life.exited.filter(|_| !life.forced));
     part("last loss sent at", losses.iter().map(|loss| loss.request.sent_us).max());
     let node = life.node().map(|node| format!(" on node {node}")).unwrap_or_default();
-    format!("pod {}{node}: {}; {} lost", life.last.name, parts.join(", "), losses.len())
+    let lost = if losses.is_empty() { String::new() } else { format!("; {} lost", losses.len()) };
+    format!("pod {}{node}: {}{lost}", life.last.name, parts.join(", "))
 }
 
 /// What only this cause has to tell of a pod.

@@ -53,7 +53,10 @@ fn of_cause(facts: &Facts<'_>, cause: Cause, lost: u64) -> Finding {
     evidence.extend(span(&losses));
     evidence.extend(own_doing(cause, &losses));
     evidence.extend(gaps(facts, &losses));
-    evidence.extend(pods.iter().take(NAMED_MAX).map(|(life, losses)| told(facts, life, losses)));
+    evidence.extend(pods.iter().take(NAMED_MAX).map(|(life, losses)| {
+        // What found no endpoint was sent to no pod.
+        told(facts, life, if cause.is_of_all_endpoints() { &[] } else { losses })
+    }));
     if pods.len() > NAMED_MAX {
         evidence.push(format!("{} more pods", pods.len() - NAMED_MAX));
     }

@@ -242,6 +242,15 @@ pub struct PodClaim {
     pub restarts: i32,
     /// How long it was not ready although it ran and nobody had deleted it.
     pub unready_ms: f64,
+    /// Requests that it answered as asked for, by phase; empty where it does not name itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answered: BTreeMap<Phase, u64>,
+    /// When the first of them was due, to a tenth of a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_answer_ms: Option<f64>,
+    /// When the last of them was due, since its deletion, to a tenth of a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answer_after_ms: Option<f64>,
 }
 
 /// What was measured of one budget.

@@ -25,6 +25,9 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 
 const NANOS_PER_MICRO: u64 = 1_000;
 
+/// Pods that are counted in one interval; a server may name itself as it likes.
+const PODS_MAX: usize = 200;
+
 /// A request's end, as it enters the account.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
@@ -85,6 +88,8 @@ struct Tally {
     closed_politely: u64,
     send_lag_max_us: u64,
     stalled_us: u64,
+    // A short list, searched from its begin: a Service has few pods, and this is done for every answer.
+    by_pod: Vec<(String, u64)>,
 }
 
 impl Ledger {
@@ -127,6 +132,16 @@ impl Ledger {
         tally.closed_politely += u64::from(entry.says_close);
         tally.send_lag_max_us = tally.send_lag_max_us.max(entry.send_lag_us);
         tally.stalled_us = tally.stalled_us.max(entry.stalled_us);
+    }
+
+    /// The pod that named itself has answered a request as it was asked for.
+    pub(super) fn answered_by(&mut self, intended_ns: u64, pod: &str) {
+        let by_pod = &mut self.tally(intended_ns).by_pod;
+        match by_pod.iter_mut().find(|(known, _)| known == pod) {
+            Some((_, count)) => *count += 1,
+            None if by_pod.len() < PODS_MAX => by_pod.push((pod.to_owned(), 1)),
+            None => {}
+        }
     }
 
     /// The generator itself stood still for so long: whatever was open meanwhile may have waited for us, not for the
@@ -203,6 +218,7 @@ impl Ledger {
                 closed_politely: tally.closed_politely,
                 send_lag_max_us: i64::try_from(tally.send_lag_max_us).unwrap_or(i64::MAX),
                 stalled_us: i64::try_from(tally.stalled_us).unwrap_or(i64::MAX),
+                by_pod: tally.by_pod.into_iter().collect(),
             },
             response: histogram(&tally.response_us)?,
             service: histogram(&tally.service_us)?,

@@ -513,6 +513,9 @@ pub struct LaneInterval {
     pub closed_politely: u64,
     /// The largest lag of a send behind its intended moment.
     pub send_lag_max_us: i64,
+    /// Requests that were answered as asked for, by the pod that named itself (header `x-evenkeel-pod`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_pod: BTreeMap<String, u64>,
     /// How long the load generator itself stood still while requests of this interval were open.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stalled_us: i64,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     experiment::schema::Phase,
     judge::verdict::{PodClaim, Verdict},
-    record::event::{ContainerSeen, Outcome},
+    record::event::{ContainerSeen, Outcome, What},
 };
 
 fn claim(verdict: &Verdict, pod: &str) -> PodClaim {
@@ -100,4 +100,24 @@ fn the_time_without_readiness_is_measured() {
     let verdict = verdict_of(&readiness_lost());
     assert!(near(Some(claim(&verdict, PODS[1]).unready_ms), 10_000.0));
     assert!(near(Some(claim(&verdict_of(&Scene::three_pods()), PODS[1]).unready_ms), 0.0));
+}
+
+#[test]
+fn each_pods_share_of_the_answers_is_counted_by_phase() {
+    let mut record = short_prestop().record();
+    for event in &mut record.events {
+        if let What::Load(interval) = &mut event.what {
+            // The first pod answers until 0.2 s after its deletion at 10 s, another all the time.
+            let pods = [(PODS[0], interval.start_us < 10_200_000), (PODS[1], true)];
+            interval.by_pod =
+                pods.into_iter().filter(|(_, there)| *there).map(|(pod, _)| (pod.to_owned(), 5)).collect();
+        }
+    }
+    let verdict = crate::judge::judge(&record);
+    let (gone, stays) = (claim(&verdict, PODS[0]), claim(&verdict, PODS[1]));
+    // Two lanes, ten intervals a second: 5 s before, 5.2 of 15 s of the fault.
+    assert_eq!(gone.answered, [(Phase::Before, 500), (Phase::Fault, 520)].into());
+    assert_eq!(stays.answered[&Phase::Fault], 1_500);
+    assert!(near(gone.last_answer_after_ms, 200.0) && near(stays.first_answer_ms, 0.0), "{gone:?}");
+    assert_eq!(stays.last_answer_after_ms, None);
 }

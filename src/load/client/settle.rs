@@ -42,6 +42,9 @@ impl Client {
             says_close: answer.says_close,
             stalled_us: micros_between(self.moment(self.wake_ns.get()), ended),
         });
+        if let (Outcome::Ok, Some(pod)) = (outcome, connection.and_then(|connection| connection.pod.as_deref())) {
+            self.ledger.borrow_mut().answered_by(intended_ns, pod);
+        }
         if let Ending::ConnectFailed(error) = &answer.ending
             && outcome == Outcome::NotSent
         {

@@ -122,3 +122,16 @@ fn the_last_interval_ends_where_the_load_ended() {
     assert_eq!(lengths, [100_000, 30_000]);
     assert!(finish_all(&mut ledger, 130 * MS).is_empty());
 }
+
+#[test]
+fn answers_are_counted_by_the_pod_that_gave_them_in_the_interval_in_which_they_were_due() {
+    let mut ledger = begun_at(0);
+    [0, 50 * MS, 120 * MS].into_iter().for_each(|due| ledger.due(due));
+    for (due, pod) in [(0, "cart-0"), (50 * MS, "cart-0"), (120 * MS, "cart-1")] {
+        ledger.answered_by(due, pod);
+        ledger.ended(ok(due, 900));
+    }
+    let by_pod: Vec<_> = finish_all(&mut ledger, 200 * MS).into_iter().map(|interval| interval.counts.by_pod).collect();
+    let counted = |pod: &str, count| BTreeMap::from([(pod.to_owned(), count)]);
+    assert_eq!(by_pod, [counted("cart-0", 2), counted("cart-1", 1)]);
+}

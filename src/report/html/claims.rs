@@ -1,9 +1,10 @@
 //! What was measured of pods, budgets and outages, as tables: promises on the left, what became of them on the right.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::escape::E;
 use crate::{
+    experiment::schema::Phase,
     judge::verdict::{PodClaim, Verdict},
     report::wording::{count, counted, cut, duration, moment},
 };
@@ -18,6 +19,42 @@ pub fn write(out: &mut String, verdict: &Verdict) {
     outages(out, verdict);
     budgets(out, verdict);
     pods(out, verdict);
+    shares(out, verdict);
+}
+
+/// Who answered how much, by phase.
+fn shares(out: &mut String, verdict: &Verdict) {
+    let pods: Vec<&PodClaim> = verdict.pods.iter().filter(|claim| !claim.answered.is_empty()).collect();
+    if pods.is_empty() {
+        return;
+    }
+    let phases: BTreeSet<Phase> = pods.iter().flat_map(|claim| claim.answered.keys().copied()).collect();
+    let all = |phase: Phase| {
+        pods.iter().filter_map(|claim| claim.answered.get(&phase)).fold(0_u64, |sum, n| sum.saturating_add(*n))
+    };
+    let mut columns = vec!["pod", "first answer", "last answer"];
+    columns.extend(phases.iter().map(|phase| phase.as_str()));
+    head(out, "shares", "Who answered", &columns);
+    for one in pods.iter().take(MOST_ROWS) {
+        let _ = write!(
+            out,
+            "<tr><th>{}</th><td>{}</td><td>{}</td>",
+            E(&cut(&one.pod, MOST_CHARS)),
+            one.first_answer_ms.map_or("–".to_owned(), moment),
+            one.last_answer_after_ms.map_or("–".to_owned(), |after| format!("+{}", duration(after))),
+        );
+        for phase in &phases {
+            let part = one.answered.get(phase).copied().unwrap_or(0);
+            let percent = part as f64 * 100.0 / all(*phase).max(1) as f64;
+            let _ = write!(
+                out,
+                r#"<td class="share"><i style="width:{percent:.1}%"></i>{} ({percent:.1}&nbsp;%)</td>"#,
+                count(part)
+            );
+        }
+        out.push_str("</tr>");
+    }
+    foot(out, pods.len());
 }
 
 fn head(out: &mut String, id: &str, title: &str, columns: &[&str]) {
@@ -160,6 +197,7 @@ mod tests {
         assert!(out.contains("shop-7d9f6c5b8-x2lqp</th>") && out.contains("<td>+1.90 s</td>"), "{out}");
         assert!(out.contains("<td>never</td><td>3</td>"), "{out}");
         assert!(out.contains("<th>new fault</th><td>3</td>"), "{out}");
+        assert!(out.contains("</i>300 (75.0&nbsp;%)</td>") && out.contains("</i>0 (0.0&nbsp;%)</td>"), "{out}");
         let mut quiet = String::new();
         write(&mut quiet, &sample::held());
         assert_eq!(quiet, "");

@@ -188,7 +188,7 @@ fn write_finding(out: &mut String, finding: &Finding, all_lost: u64) {
         };
         let _ = write!(
             out,
-            r#"<p class="patch">{what} <code>{}</code>, measured here:</p><pre class="patch">{}</pre>"#,
+            r#"<p class="patch">{what} <code>{}</code>:</p><pre class="patch">{}</pre>"#,
             E(&patch.object),
             E(&cut(&patch.command, MOST_COMMAND)),
         );

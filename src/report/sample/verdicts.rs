@@ -121,20 +121,29 @@ pub fn broken() -> Verdict {
         ]),
         recoveries: crate::judge::outage::recoveries(&outages()),
         outages: outages(),
-        pods: vec![PodClaim {
-            pod: "shop-7d9f6c5b8-x2lqp".to_owned(),
-            node: Some("worker2".to_owned()),
-            deleted_ms: Some(9_270.0),
-            how: Some("evicted".to_owned()),
-            sigterm_after_ms: Some(0.0),
-            endpoint_off_after_ms: Some(1_900.0),
-            last_loss_after_ms: Some(1_280.0),
-            exit_after_ms: Some(40.0),
-            exit_code: Some(0),
-            prestop_ms: Some(0.0),
-            grace_ms: 30_000.0,
-            ..PodClaim::default()
-        }],
+        pods: vec![
+            PodClaim {
+                pod: "shop-7d9f6c5b8-x2lqp".to_owned(),
+                node: Some("worker2".to_owned()),
+                deleted_ms: Some(9_270.0),
+                how: Some("evicted".to_owned()),
+                sigterm_after_ms: Some(0.0),
+                endpoint_off_after_ms: Some(1_900.0),
+                last_loss_after_ms: Some(1_280.0),
+                exit_after_ms: Some(40.0),
+                exit_code: Some(0),
+                prestop_ms: Some(0.0),
+                grace_ms: 30_000.0,
+                answered: BTreeMap::from([(Phase::Before, 300)]),
+                ..PodClaim::default()
+            },
+            PodClaim {
+                pod: "shop-7d9f6c5b8-k8s2p".to_owned(),
+                grace_ms: 30_000.0,
+                answered: BTreeMap::from([(Phase::Before, 100), (Phase::Fault, 4_000)]),
+                ..PodClaim::default()
+            },
+        ],
         budgets: vec![BudgetClaim {
             budget: "shop".to_owned(),
             lowest_healthy: 3,
