@@ -55,7 +55,8 @@ fn of_cause(facts: &Facts<'_>, cause: Cause, lost: u64) -> Finding {
     evidence.extend(gaps(facts, &losses));
     evidence.extend(pods.iter().take(NAMED_MAX).map(|(life, losses)| {
         // What found no endpoint was sent to no pod.
-        told(facts, life, if cause.is_of_all_endpoints() { &[] } else { losses })
+        let sent_to_it: &[&Loss] = if cause.is_of_all_endpoints() { &[] } else { losses };
+        told(facts, life, sent_to_it)
     }));
     if pods.len() > NAMED_MAX {
         evidence.push(format!("{} more pods", pods.len() - NAMED_MAX));
