@@ -21,8 +21,11 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 run=${1:-}
 if [ -z "$run" ]; then
-    # Broken is what is wanted of a twin that expects its own finding beside no loss.
-    "$evenkeel" run experiments/_broken/c2-no-prestop.yaml --out "$scratch/out" >/dev/null 2>&1 || [ $? = 1 ]
+    # A twin is broken, and on a busy machine inconclusive; both have a record with losses.
+    "$evenkeel" run experiments/_broken/c2-no-prestop.yaml --out "$scratch/out" >"$scratch/told" 2>&1 || case $? in
+        1 | 3) ;;
+        *) cat "$scratch/told" >&2; exit 1 ;;
+    esac
     run=$scratch/out/c2-no-prestop
     scripts/check-report/poison.py "$run"
 fi
