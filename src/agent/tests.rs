@@ -48,9 +48,8 @@ pub(super) fn interval(lane: &str, start_us: Micros, ok: u64) -> LoadMessage {
         length_us: 100_000,
         by_outcome: BTreeMap::from([(Outcome::Ok, ok)]),
         connections_opened: ok,
-        closed_politely: 0,
         send_lag_max_us: 40,
-        stalled_us: 0,
+        ..LaneInterval::default()
     };
     LoadMessage::Interval(Box::new(ClosedInterval { counts, service: response.clone(), response }))
 }

@@ -132,6 +132,23 @@ fn selector_changes() -> Scene {
     scene
 }
 
+/// All nodes are found not ready at 10 s: the node controller takes the pods' readiness, not a probe.
+fn nodes_lost() -> Scene {
+    let mut scene = Scene::three_pods();
+    for (pod, node) in PODS.into_iter().zip(["n1", "n2", "n3"]) {
+        scene.node(10.0, node, false, false);
+        scene.pod(10.1, pod, |seen| seen.ready = false);
+        scene.endpoint(10.2, pod, false, false, false);
+    }
+    scene.lose_many(Outcome::Refused, 10.3, 100);
+    scene
+}
+
+#[test]
+fn pods_whose_nodes_are_lost_are_lost_with_them() {
+    assert_eq!(verdict_of(&nodes_lost()).requests.by_cause.into_keys().collect::<Vec<_>>(), ["node-gone"]);
+}
+
 pub fn cases() -> Vec<Case> {
     let case = |name, cause, scene| Case { name, cause, scene };
     vec![
