@@ -81,11 +81,10 @@ fn slow(facts: &Facts<'_>, expect: &ExpectLatency) -> Option<Finding> {
 }
 
 fn meanwhile(facts: &Facts<'_>, service: &str, slot: &Slow<'_>, most: u64) -> Meanwhile {
-    let within = slot.start_us..slot.end_us;
-    let lost =
-        facts.tally.losses.iter().any(|loss| {
-            loss.request.lane == slot.lane && within.contains(&loss.request.intended_us) && took(loss) > most
-        });
+    // The losses are in order of when they were due.
+    let from = facts.tally.losses.partition_point(|loss| loss.request.intended_us < slot.start_us);
+    let mut due = facts.tally.losses[from..].iter().take_while(|loss| loss.request.intended_us < slot.end_us);
+    let lost = due.any(|loss| loss.request.lane == slot.lane && took(loss) > most);
     if lost {
         return Meanwhile::Lost;
     }

@@ -137,10 +137,10 @@ impl Ledger {
     /// The pod that named itself has answered a request as it was asked for.
     pub(super) fn answered_by(&mut self, intended_ns: u64, pod: &str) {
         let by_pod = &mut self.tally(intended_ns).by_pod;
-        match by_pod.iter_mut().find(|(known, _)| known == pod) {
-            Some((_, count)) => *count += 1,
-            None if by_pod.len() < PODS_MAX => by_pod.push((pod.to_owned(), 1)),
-            None => {}
+        if let Some(at) = by_pod.iter().position(|(known, _)| known == pod) {
+            by_pod[at].1 += 1;
+        } else if by_pod.len() < PODS_MAX {
+            by_pod.push((pod.to_owned(), 1));
         }
     }
 
