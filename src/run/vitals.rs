@@ -155,10 +155,7 @@ mod tests {
                 start_us: number * 100_000,
                 length_us: 100_000,
                 by_outcome: [(Outcome::Ok, ok), (Outcome::Refused, lost), (Outcome::NotSent, 5)].into(),
-                connections_opened: 0,
-                closed_politely: 0,
-                send_lag_max_us: 0,
-                stalled_us: 0,
+                ..LaneInterval::default()
             },
             response: response.clone(),
             service: response,
