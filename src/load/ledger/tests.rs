@@ -126,7 +126,9 @@ fn the_last_interval_ends_where_the_load_ended() {
 #[test]
 fn answers_are_counted_by_the_pod_that_gave_them_in_the_interval_in_which_they_were_due() {
     let mut ledger = begun_at(0);
-    [0, 50 * MS, 120 * MS].into_iter().for_each(|due| ledger.due(due));
+    for due in [0, 50 * MS, 120 * MS] {
+        ledger.due(due);
+    }
     for (due, pod) in [(0, "cart-0"), (50 * MS, "cart-0"), (120 * MS, "cart-1")] {
         ledger.answered_by(due, pod);
         ledger.ended(ok(due, 900));
