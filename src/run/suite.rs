@@ -110,8 +110,9 @@ pub async fn run(args: RunArgs) -> ExitCode {
     tokio::select! {
         code = suite.run(&turns) => code,
         // The second Ctrl-C: whoever insists is let go, and told what stays.
-        () = signals.asked(2) => {
-            eprintln!("{}", what_stays(&suite.stacks.left(), &on));
+        // Looked at while the runs are still there: the other branch's future is gone once this one has won.
+        left = async { signals.asked(2).await; suite.stacks.left() } => {
+            eprintln!("{}", what_stays(&left, &on));
             ExitCode::NotUndone
         }
     }
