@@ -35,8 +35,8 @@ impl Case {
         let mut cases = Vec::new();
         for (budget, probe) in [(true, true), (true, false), (false, true), (false, false)] {
             for pre_stop_seconds in [0, 2, 12] {
-                for (grace_seconds, reused) in [(30, false), (30, true), (2, false), (2, true)] {
-                    if pre_stop_seconds < 12 && grace_seconds == 2 && reused {
+                for (grace_seconds, reused) in [(30, false), (30, true), (13, false), (13, true)] {
+                    if pre_stop_seconds < 12 && grace_seconds == 13 && reused {
                         continue;
                     }
                     cases.push(Self { budget, probe, pre_stop_seconds, grace_seconds, reused });
