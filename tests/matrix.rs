@@ -34,9 +34,9 @@ impl Case {
     fn all() -> Vec<Self> {
         let mut cases = Vec::new();
         for (budget, probe) in [(true, true), (true, false), (false, true), (false, false)] {
-            for pre_stop_seconds in [0, 2, 12] {
-                for (grace_seconds, reused) in [(30, false), (30, true), (13, false), (13, true)] {
-                    if pre_stop_seconds < 12 && grace_seconds == 13 && reused {
+            for pre_stop_seconds in [0, 2, 15] {
+                for (grace_seconds, reused) in [(30, false), (30, true), (16, false), (16, true)] {
+                    if pre_stop_seconds < 15 && grace_seconds == 16 && reused {
                         continue;
                     }
                     cases.push(Self { budget, probe, pre_stop_seconds, grace_seconds, reused });
@@ -111,7 +111,7 @@ spec:
               containers:
                 - name: shop
                   image: evenkeel/demo:v1
-                  args: [demo, --boot, 3s{drain}]
+                  args: [demo, --boot, 5s{drain}]
                   env:
                     - {{name: POD_NAME, valueFrom: {{fieldRef: {{fieldPath: metadata.name}}}}}}{container}
       - apiVersion: v1
