@@ -22,6 +22,6 @@ trap '"$static" kind down "$name" || true' EXIT
 export EVENKEEL_BIN="$static" EVENKEEL_TEST_ON="kind:$name"
 if [ -z "${EVENKEEL_TEST_ONLY:-}${EVENKEEL_TEST_ROUNDS:-}${EVENKEEL_TEST_INTERRUPT:-}" ]; then
   cargo test --locked --test conformance
-  EVENKEEL_MATRIX_SAMPLE="${EVENKEEL_MATRIX_SAMPLE:-4}" cargo test --locked --test matrix
+  EVENKEEL_MATRIX_SAMPLE="${EVENKEEL_MATRIX_SAMPLE:-2}" cargo test --locked --test matrix
 fi
 cargo test --locked --test on_cluster
