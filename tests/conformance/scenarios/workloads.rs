@@ -113,12 +113,13 @@ async fn a_daemon_set_has_a_pod_on_each_worker(ctx: Ctx) {
 }
 
 async fn a_daemon_set_updates_one_node_at_a_time(ctx: Ctx) {
-    ctx.create("daemonsets", workload("DaemonSet", "shop", 0, &json!({}))).await;
+    // Long enough not to be available for whoever looks ten times a second.
+    ctx.create("daemonsets", workload("DaemonSet", "shop", 0, &json!({"minReadySeconds": 2}))).await;
     let first = ctx.until_is("daemonsets", "shop", 60, |set| {
-        set["status"]["numberReady"].as_i64() > Some(0)
-            && set["status"]["numberReady"] == set["status"]["desiredNumberScheduled"]
+        set["status"]["numberAvailable"].as_i64() > Some(0)
+            && set["status"]["numberAvailable"] == set["status"]["desiredNumberScheduled"]
     });
-    let all = first.await["status"]["numberReady"].as_i64().unwrap();
+    let all = first.await["status"]["numberAvailable"].as_i64().unwrap();
     let new = json!({"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}});
     ctx.merge("daemonsets", "shop", new).await.ok();
     let fewest = std::sync::atomic::AtomicI64::new(all);
