@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # CPU and memory of evenkeel itself during a run: 200 requests/s from outside with all watches on, once over connections
-# that are kept and once with a new connection for each request. The kernel's share of the CPU is told apart: on a
-# published port most of a new connection's price is translation of addresses, which any client pays.
+# that are kept and once with a new connection for each request. The kernel's share of the CPU is told apart,
+# since a new connection through a published port costs mostly there.
 #   scripts/bench-footprint.sh kind:NAME        EVENKEEL_BIN is the executable
 # The aim: at most 5 % of one core and 60 MB.
 set -euo pipefail
