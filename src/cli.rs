@@ -8,7 +8,10 @@ use crate::{
     agent::server::AgentOptions,
     cluster::On,
     demo::options::DemoOptions,
-    experiment::units::{Percent, Rate, Span, UnitError},
+    experiment::{
+        traffic::RateJump,
+        units::{Percent, Rate, Span, UnitError},
+    },
     image::AGENT_IMAGE,
 };
 
@@ -215,8 +218,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "RATE")]
     pub from: Option<Rate>,
     /// Jump to another rate after a time, such as 10s=500/s; may be given several times, in order.
-    #[arg(long, value_name = "TIME=RATE")]
-    pub step: Vec<Step>,
+    #[arg(long, value_name = "TIME=RATE", value_parser = jump)]
+    pub step: Vec<RateJump>,
     /// Speak HTTP/2, without TLS with prior knowledge.
     #[arg(long)]
     pub http2: bool,
@@ -277,24 +280,12 @@ impl FromStr for LoadRate {
     }
 }
 
-/// A jump of the rate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
-    /// When.
-    pub at: Span,
-    /// The rate from there on.
-    pub rate: Rate,
-}
-
-impl FromStr for Step {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (at, rate) =
-            text.split_once('=').ok_or_else(|| format!("cannot read `{text}`; write one such as 10s=500/s"))?;
-        let words = |error: UnitError| error.to_string();
-        Ok(Self { at: at.parse().map_err(words)?, rate: rate.parse().map_err(words)? })
-    }
+/// A jump of the rate as the command line has it: `10s=500/s`.
+fn jump(text: &str) -> Result<RateJump, String> {
+    let (at, rate) =
+        text.split_once('=').ok_or_else(|| format!("cannot read `{text}`; write one such as 10s=500/s"))?;
+    let words = |error: UnitError| error.to_string();
+    Ok(RateJump { at: at.parse().map_err(words)?, rate: rate.parse().map_err(words)? })
 }
 
 /// `evenkeel judge` and `evenkeel report`.

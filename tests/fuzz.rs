@@ -3,8 +3,8 @@
 //! no panic, no hang.
 //!
 //! The same inputs each time in a plain `cargo test`, a few seconds of them; `scripts/fuzz.sh` takes ten minutes each.
-//! `EVENKEEL_FUZZ_SECONDS` and `EVENKEEL_FUZZ_SEED` say how long and from where, `EVENKEEL_TEST_ONLY` which. An input that fails is kept beside the
-//! corpus as `found-…`, and is tried first from then on.
+//! `EVENKEEL_FUZZ_SECONDS` and `EVENKEEL_FUZZ_SEED` say how long and from where, `EVENKEEL_TEST_ONLY` which. An input that
+//! fails is kept beside the corpus as `found-…`, and is tried first from then on.
 
 use std::{
     collections::BTreeMap,

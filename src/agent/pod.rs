@@ -18,11 +18,10 @@ use k8s_openapi::{
 };
 
 use super::protocol::{PORT, READY};
+use crate::cluster::apply::MANAGED_BY;
 
 /// The agents' `app.kubernetes.io/name`, and the beginning of their pods' names.
 pub const NAME: &str = "evenkeel-agent";
-/// Who made them: their `app.kubernetes.io/managed-by`.
-pub const MANAGED_BY: &str = "evenkeel";
 /// The longest that an agent may live, in seconds: a minute more than its own `--max-life`, so that it can say why.
 const DEADLINE_S: i64 = 3_660;
 /// Time between SIGTERM and SIGKILL, in seconds: the agent ends within two.
@@ -51,9 +50,7 @@ pub fn new_name() -> String {
 /// The labels of an agent's pod. No application's selector has them.
 #[must_use]
 pub fn labels() -> BTreeMap<String, String> {
-    [("app.kubernetes.io/name", NAME), ("app.kubernetes.io/managed-by", MANAGED_BY)]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
+    [("app.kubernetes.io/name", NAME), MANAGED_BY].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
 /// The manifest. The image's entry point must be evenkeel.

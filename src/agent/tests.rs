@@ -10,15 +10,16 @@ mod wire;
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
-
 use crate::{
     experiment::schema::Connections,
     load::{
         lane::{LaneOptions, LaneSpec},
         message::{ClosedInterval, LoadMessage},
     },
-    record::event::{LaneInterval, LostRequest, Micros, Outcome, RetrySafe},
+    record::{
+        event::{LaneInterval, LostRequest, Micros, Outcome, RetrySafe},
+        samples::empty_histogram,
+    },
 };
 
 /// A lane towards nothing.
@@ -40,7 +41,7 @@ pub(super) fn lane(name: &str, rate_per_second: f64) -> LaneSpec {
 
 /// A closed interval of 100 ms with so many answered requests of 1,500 µs.
 pub(super) fn interval(lane: &str, start_us: Micros, ok: u64) -> LoadMessage {
-    let mut response = Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+    let mut response = empty_histogram().unwrap();
     response.record_n(1_500, ok).unwrap();
     let counts = LaneInterval {
         lane: lane.to_owned(),

@@ -11,13 +11,11 @@ use crate::{
         message::{ClosedInterval, LoadMessage},
         rates::Rates,
     },
-    record::event::{LaneInterval, Micros, Outcome},
+    record::{
+        event::{INTERVAL_US, LaneInterval, Micros, Outcome},
+        samples::empty_histogram,
+    },
 };
-
-/// The length of an interval, as the load core closes them, in microseconds.
-const INTERVAL_US: i64 = 100_000;
-/// The longest response time that a histogram holds, as `load::message` has it, in microseconds.
-const LONGEST_US: u64 = 300_000_000;
 
 /// Up to when each lane has told what became of its requests.
 #[derive(Debug, Clone)]
@@ -41,7 +39,7 @@ impl Coverage {
         let covered = |lane: &LaneSpec| Covered { rates: rates(lane), begin_us, until_us: begin_us };
         Ok(Self {
             lanes: lanes.iter().map(|lane| (lane.name.clone(), covered(lane))).collect(),
-            empty: Histogram::new_with_bounds(1, LONGEST_US, 3)?,
+            empty: empty_histogram()?,
         })
     }
 

@@ -3,7 +3,7 @@
 //! kube's own retries are off: they would hide each 429 of an eviction behind minutes of silent repetition, and a
 //! fault that the client papers over is a fault that nobody measured.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{
@@ -27,8 +27,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long the first answer may take, connecting included.
 const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
-/// Bytes of a cluster's identity: two clusters with the same are not to be met.
-const IDENTITY_BYTES: usize = 16;
+/// Hexadecimal digits of a cluster's identity: two clusters with the same are not to be met.
+const IDENTITY_DIGITS: usize = 32;
 
 /// How this client names itself to the API server, and so in its audit log.
 const AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
@@ -99,11 +99,8 @@ fn identity_of(config: &Config) -> String {
         Some(certificates) if !certificates.is_empty() => certificates.iter().for_each(|one| digest.update(one)),
         _ => digest.update(config.cluster_url.to_string()),
     }
-    let mut hex = String::new();
-    for byte in digest.finalize().iter().take(IDENTITY_BYTES) {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
+    let mut hex = format!("{:x}", digest.finalize());
+    hex.truncate(IDENTITY_DIGITS);
     hex
 }
 

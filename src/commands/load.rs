@@ -26,25 +26,23 @@ use crate::{
     exit_code::ExitCode,
     experiment::{
         schema::Connections,
-        units::{Rate, Span},
+        traffic::{Ramp, RateShape, SawTooth},
+        units::Span,
     },
     failure::chain,
     judge::verdict::Answer,
     load::{
         self, LoadError, Running,
-        lane::{LaneOptions, LaneSpec, Protocol, RateStep, Shape, TlsSpec},
+        lane::{LaneOptions, LaneSpec, Protocol, Shape, TlsSpec},
         message::LoadMessage,
     },
-    record::{error::RecordError, load_log::LoadLog},
+    record::{error::RecordError, event::INTERVAL_US, load_log::LoadLog},
     report::{live::Live, terminal::Style},
     run::signals::Signals,
 };
 
 /// The name of the only lane.
 const LANE: &str = "load";
-
-/// The longest time from the word to begin to the first request: the load core's intervals are whole.
-const INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often the view's clock moves.
 const TICK: Duration = Duration::from_millis(200);
@@ -124,7 +122,7 @@ enum Failure {
 fn lane(args: &LoadArgs, target: &Target, address: std::net::SocketAddr) -> LaneSpec {
     let (rate_per_second, shape) = match args.rate {
         LoadRate::Max => (NO_RATE, Shape::Max),
-        LoadRate::Rate(rate) => (rate.per_second(), shape(args)),
+        LoadRate::Rate(rate) => (rate.per_second(), shape(args).as_ref().map_or(Shape::Constant, Shape::from)),
     };
     let tls = target.secure.then(|| TlsSpec { server_name: target.name.clone(), verify: !args.insecure });
     LaneSpec {
@@ -152,17 +150,13 @@ fn lane(args: &LoadArgs, target: &Target, address: std::net::SocketAddr) -> Lane
     }
 }
 
-fn shape(args: &LoadArgs) -> Shape {
-    let from = args.from.map_or(0.0, Rate::per_second);
+/// How the rate goes, where it is not the same all the time.
+fn shape(args: &LoadArgs) -> Option<RateShape> {
+    let from = args.from;
     match (args.ramp, args.saw_tooth) {
-        (Some(over), _) => Shape::Ramp { from_per_second: from, over_us: over.micros() },
-        (None, Some(every)) => Shape::SawTooth { from_per_second: from, every_us: every.micros() },
-        (None, None) if args.step.is_empty() => Shape::Constant,
-        (None, None) => {
-            let step =
-                |step: &crate::cli::Step| RateStep { at_us: step.at.micros(), per_second: step.rate.per_second() };
-            Shape::Steps(args.step.iter().map(step).collect())
-        }
+        (Some(over), _) => Some(RateShape::Ramp(Ramp { from, over })),
+        (None, Some(every)) => Some(RateShape::SawTooth(SawTooth { from, every })),
+        (None, None) => (!args.step.is_empty()).then(|| RateShape::Steps(args.step.clone())),
     }
 }
 
@@ -180,7 +174,8 @@ async fn conduct(
     running.begin()?;
     // The generator itself ends the load at its time. This only looks whether it has: known better as soon as the first
     // interval has come, since the load begins with a whole one.
-    let mut until = Instant::now() + args.duration.duration() + 2 * INTERVAL;
+    let first_interval = 2 * Duration::from_micros(INTERVAL_US.unsigned_abs());
+    let mut until = Instant::now() + args.duration.duration() + first_interval;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {

@@ -1,7 +1,8 @@
 //! The sample service, the workload of the experiments.
 //!
-//! A small server (HTTP/1.1, WebSocket, lines over TCP) each of whose habits around starting and stopping can be set, so that an experiment and its
-//! known-bad twin differ by one setting. It names its pod in every answer, needs no shell, and is made to be PID 1.
+//! A small server (HTTP/1.1, WebSocket, lines over TCP) each of whose habits around starting and stopping can be set,
+//! so that an experiment and its known-bad twin differ by one setting. It names its pod in every answer, needs no
+//! shell, and is made to be PID 1.
 //!
 //! * [`options`]: every knob, as a flag and as an environment variable.
 //! * [`server`]: its life, from boot to the end of draining.

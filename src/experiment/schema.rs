@@ -102,6 +102,14 @@ pub struct Spec {
     pub expect: Vec<Expectation>,
 }
 
+impl Spec {
+    /// The lane of a name.
+    #[must_use]
+    pub fn lane(&self, name: &str) -> Option<&Lane> {
+        self.load.iter().find(|lane| lane.name == name)
+    }
+}
+
 /// What stands before the first request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -87,6 +87,13 @@ impl Protocol {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether doing a request twice does no more than doing it once. Over HTTP all are GET (RFC 9110, 9.2.2); what a
+    /// call, a message or a line does is for the service to say.
+    #[must_use]
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Http1 | Self::Http2)
+    }
 }
 
 /// TLS on the connections of a lane.

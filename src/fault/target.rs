@@ -1,7 +1,7 @@
 //! What a step acts on, picked from the cluster as it is when the step begins.
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::{Api, Resource, ResourceExt, api::ListParams};
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -54,9 +54,14 @@ pub(super) async fn pods(labels: &Labels, count: u32, stage: &Stage) -> Result<V
 /// How many pods with these labels are ready, and not on their way out.
 pub(super) async fn ready_with(labels: &Labels, stage: &Stage) -> Result<u32, StepError> {
     let doing = "count the pods that are ready";
-    let api = Api::<Pod>::namespaced(stage.client.clone(), &stage.namespace);
-    let list = list_all(&api, ListParams::default().labels(&LabelSelector::of_labels(labels).to_string()));
-    let pods = stage.abort.or(list).await.map_err(StepError::aborted(doing))?.map_err(StepError::api(doing))?;
+    let count = count_ready(&stage.client, &stage.namespace, labels);
+    stage.abort.or(count).await.map_err(StepError::aborted(doing))?.map_err(StepError::api(doing))
+}
+
+/// How many pods of a namespace with these labels are ready, and not on their way out.
+pub(super) async fn count_ready(client: &Client, namespace: &str, labels: &Labels) -> Result<u32, ApiError> {
+    let api = Api::<Pod>::namespaced(client.clone(), namespace);
+    let pods = list_all(&api, ListParams::default().labels(&LabelSelector::of_labels(labels).to_string())).await?;
     let ready = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod)).count();
     Ok(u32::try_from(ready).unwrap_or(u32::MAX))
 }

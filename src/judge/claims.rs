@@ -99,7 +99,7 @@ fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>, answers: A
         boot_ms: ready.zip(life.started).map(|(ready, started)| milliseconds(ready.saturating_sub(started))),
         first_endpoint_ms: endpoint.and_then(|endpoint| ms(endpoint.first_ready())).filter(|_| ready.is_some()),
         deleted_ms: ms(deleted),
-        how: deleted.map(|_| how(life).to_owned()),
+        how: deleted.map(|_| life.how_it_went().to_owned()),
         sigterm_after_ms: since_deletion(life.sigterm().filter(|_| !life.forced)),
         endpoint_off_after_ms: since_deletion(off),
         last_loss_after_ms: since_deletion(last_loss).filter(|after| *after >= 0.0),
@@ -125,19 +125,8 @@ fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>, answers: A
 }
 
 fn found_nobody(facts: &Facts<'_>, loss: &Loss<'_>) -> bool {
-    let lane = facts.record.experiment.spec.load.iter().find(|lane| lane.name == loss.request.lane);
-    let service = lane.and_then(|lane| facts.timeline.services.get(lane.service.as_str()));
-    service.is_some_and(|service| covering(service, loss.request).is_some())
-}
-
-const fn how(life: &Life<'_>) -> &'static str {
-    if life.forced {
-        "removed by force"
-    } else if life.evicted {
-        "evicted"
-    } else {
-        "deleted"
-    }
+    let service = facts.service_of(&loss.request.lane);
+    service.is_some_and(|(_, service)| covering(service, loss.request).is_some())
 }
 
 fn exit_code(life: &Life<'_>) -> Option<i32> {

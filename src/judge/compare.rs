@@ -89,8 +89,7 @@ pub struct Comparison {
 #[must_use]
 pub fn compare(experiment: &str, before: &[&Verdict], after: &[&Verdict], tolerance: f64) -> Comparison {
     let mut items = vec![verdicts(before, after)];
-    let told = |runs: &[&Verdict]| runs.iter().all(|run| !matches!(run.verdict, Answer::Inconclusive | Answer::Error));
-    if told(before) && told(after) {
+    if are_told(before) && are_told(after) {
         items.extend(expectations(before, after));
         items.push(losses("lost requests", before, after, |run| Some((run.requests.lost, run.requests.sent))));
         let lanes: BTreeSet<&String> = before.iter().flat_map(|run| run.lanes.keys()).collect();
@@ -107,11 +106,14 @@ pub fn compare(experiment: &str, before: &[&Verdict], after: &[&Verdict], tolera
     Comparison { experiment: experiment.to_owned(), change, runs: (before.len(), after.len()), items }
 }
 
+fn are_told(runs: &[&Verdict]) -> bool {
+    runs.iter().all(|run| !matches!(run.verdict, Answer::Inconclusive | Answer::Error))
+}
+
 fn verdicts(before: &[&Verdict], after: &[&Verdict]) -> Compared {
     let held = |runs: &[&Verdict]| runs.iter().filter(|run| run.verdict == Answer::Held).count();
-    let told = |runs: &[&Verdict]| runs.iter().all(|run| !matches!(run.verdict, Answer::Inconclusive | Answer::Error));
     let share = |runs: &[&Verdict]| held(runs) as f64 / runs.len().max(1) as f64;
-    let change = if !told(before) || !told(after) {
+    let change = if !are_told(before) || !are_told(after) {
         Change::Unknown
     } else if share(after) < share(before) {
         Change::Worse
@@ -127,21 +129,12 @@ fn verdicts(before: &[&Verdict], after: &[&Verdict]) -> Compared {
 fn words(runs: &[&Verdict]) -> String {
     let all = [Answer::Held, Answer::Broken, Answer::Inconclusive, Answer::Error];
     let counted = all.map(|answer| (answer, runs.iter().filter(|run| run.verdict == answer).count()));
-    let name = |answer: Answer| match answer {
-        Answer::Held => "held",
-        Answer::Broken => "broken",
-        Answer::Inconclusive => "inconclusive",
-        Answer::Error => "error",
-    };
     let there = counted.iter().filter(|(_, count)| *count > 0);
-    let parts: Vec<String> = there
-        .map(
-            |(answer, count)| {
-                if runs.len() == 1 { name(*answer).to_owned() } else { format!("{count} {}", name(*answer)) }
-            },
-        )
-        .collect();
-    parts.join(", ")
+    let part = |(answer, count): &(Answer, usize)| match runs {
+        [_] => answer.as_str().to_owned(),
+        _ => format!("{count} {}", answer.as_str()),
+    };
+    there.map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// What was expected on both sides, where it changed.

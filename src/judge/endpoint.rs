@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::life::Life;
+use super::{gap::near, life::Life};
 use crate::record::event::{EndpointSeen, Micros};
 
 /// A stretch of time from its first moment up to, but not with, its last.
@@ -36,7 +36,7 @@ impl Endpoint {
     /// Whether it was dropped from the list at a moment, give or take `slack`.
     #[must_use]
     pub fn unlisted_near(&self, moment: Micros, slack: Micros) -> bool {
-        self.unlisted.iter().any(|at| at.saturating_sub(moment).saturating_abs() <= slack)
+        self.unlisted.iter().any(|at| near(*at, moment, slack))
     }
 
     /// Whether it was ready at a moment, give or take `slack`.

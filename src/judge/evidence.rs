@@ -55,13 +55,10 @@ pub(super) fn own_doing(cause: Cause, losses: &[&Loss<'_>]) -> Option<String> {
 
 /// The times at which the Services of these losses had no ready endpoint, with the pods that had been theirs.
 pub(super) fn gaps(facts: &Facts<'_>, losses: &[&Loss<'_>]) -> Vec<String> {
-    let services: BTreeMap<&str, &str> =
-        facts.record.experiment.spec.load.iter().map(|lane| (lane.name.as_str(), lane.service.as_str())).collect();
     let mut found = BTreeSet::new();
     for loss in losses {
-        let Some(name) = services.get(loss.request.lane.as_str()) else { continue };
-        let Some(service) = facts.timeline.services.get(name) else { continue };
-        found.extend(covering(service, loss.request).map(|gap| (gap, *name)));
+        let Some((name, service)) = facts.service_of(&loss.request.lane) else { continue };
+        found.extend(covering(service, loss.request).map(|gap| (gap, name)));
     }
     let sentence = |((began, ended), name): &((Micros, Micros), &str)| {
         let service = facts.timeline.services.get(name)?;
@@ -108,14 +105,7 @@ pub(super) fn told(facts: &Facts<'_>, life: &Life<'_>, losses: &[&Loss<'_>]) -> 
     });
     part("container running at", life.started.filter(|_| !life.last.has_readiness_probe));
     life.crashes.iter().take(NAMED_MAX).for_each(|crash| part("container ended at", Some(*crash)));
-    let deleted = if life.forced {
-        "removed by force at"
-    } else if life.evicted {
-        "evicted at"
-    } else {
-        "deleted at"
-    };
-    part(deleted, life.deleted);
+    part(&format!("{} at", life.how_it_went()), life.deleted);
     part("SIGTERM at about", life.sigterm().filter(|_| !life.forced && !matches!(life.hook, Hook::Missing)));
     part("endpoint not ready at", off);
     part("exit seen at", life.exited.filter(|_| !life.forced));

@@ -1,6 +1,7 @@
 //! All that is worked out of a record before anything is judged.
 
 use super::{
+    endpoint::Service,
     outage::outages,
     tally::{Scope, Tally},
     timeline::Timeline,
@@ -26,6 +27,13 @@ impl<'a> Facts<'a> {
         let timeline = Timeline::of(record);
         let tally = Tally::of(record, &timeline);
         Self { record, timeline, tally }
+    }
+
+    /// The Service that a lane asks, with its name, where any of its endpoints was seen.
+    #[must_use]
+    pub fn service_of(&self, lane: &str) -> Option<(&'a str, &Service<'a>)> {
+        let name = self.record.experiment.spec.lane(lane)?.service.as_str();
+        Some((name, self.timeline.services.get(name)?))
     }
 
     /// The outages of all lanes; with `untainted` only those that may be held against the service.

@@ -101,6 +101,18 @@ impl<'a> Life<'a> {
         Some(Self { last, seen, started, deleted, exited, gone, forced, evicted, crashes, hook, events, coherent })
     }
 
+    /// How its deletion came about, as a word.
+    #[must_use]
+    pub const fn how_it_went(&self) -> &'static str {
+        if self.forced {
+            "removed by force"
+        } else if self.evicted {
+            "evicted"
+        } else {
+            "deleted"
+        }
+    }
+
     /// When SIGTERM came, as far as it can be known: the deletion and then the hook, which the grace period bounds.
     /// A hook of unknown length has ended, at the latest, when the container was seen ended.
     #[must_use]

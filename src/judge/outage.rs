@@ -29,20 +29,13 @@ pub fn outages<'a>(
     timeline: &Timeline<'_>,
     losses: impl Iterator<Item = &'a Loss<'a>>,
 ) -> Vec<Outage> {
-    let gaps: BTreeMap<&str, Micros> =
-        experiment.spec.load.iter().map(|lane| (lane.name.as_str(), gap(lane.rate.per_second()))).collect();
-    let services: BTreeMap<&str, &Service> = experiment
-        .spec
-        .load
-        .iter()
-        .filter_map(|lane| Some((lane.name.as_str(), timeline.services.get(lane.service.as_str())?)))
-        .collect();
-    let close = |lane: &str, losses: &[&Loss]| close(lane, services.get(lane).copied(), losses);
+    let service = |lane: &str| timeline.services.get(experiment.spec.lane(lane)?.service.as_str());
+    let close = |lane: &str, losses: &[&Loss]| close(lane, service(lane), losses);
     let mut open: BTreeMap<&str, Vec<&Loss>> = BTreeMap::new();
     let mut outages = Vec::new();
     for loss in losses {
         let lane = loss.request.lane.as_str();
-        let longest = gaps.get(lane).copied().unwrap_or(GAP_US);
+        let longest = experiment.spec.lane(lane).map_or(GAP_US, |lane| gap(lane.rate.per_second()));
         let current = open.entry(lane).or_default();
         let last = current.last().map(|last| last.request.intended_us);
         if last.is_some_and(|last| loss.request.intended_us.saturating_sub(last) > longest) {

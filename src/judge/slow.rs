@@ -54,12 +54,9 @@ fn slow(facts: &Facts<'_>, expect: &ExpectLatency) -> Option<Finding> {
     let slow = facts.tally.slow(scope, most);
     let over: u64 = slow.iter().fold(0, |sum, slot| sum.saturating_add(slot.over));
     let (first, last) = (slow.first()?.start_us, slow.iter().map(|slot| slot.end_us).max()?);
-    let services: BTreeMap<&str, &str> =
-        facts.record.experiment.spec.load.iter().map(|lane| (lane.name.as_str(), lane.service.as_str())).collect();
     let mut counted: BTreeMap<Meanwhile, usize> = BTreeMap::new();
     for slot in &slow {
-        let service = services.get(slot.lane).copied().unwrap_or_default();
-        *counted.entry(meanwhile(facts, service, slot, most)).or_default() += 1;
+        *counted.entry(meanwhile(facts, slot, most)).or_default() += 1;
     }
     let mut evidence = vec![
         format!("{over} of {} requests took longer than {}", all.len(), expect.at_most),
@@ -80,7 +77,7 @@ fn slow(facts: &Facts<'_>, expect: &ExpectLatency) -> Option<Finding> {
     })
 }
 
-fn meanwhile(facts: &Facts<'_>, service: &str, slot: &Slow<'_>, most: u64) -> Meanwhile {
+fn meanwhile(facts: &Facts<'_>, slot: &Slow<'_>, most: u64) -> Meanwhile {
     // The losses are in order of when they were due.
     let from = facts.tally.losses.partition_point(|loss| loss.request.intended_us < slot.start_us);
     let mut due = facts.tally.losses[from..].iter().take_while(|loss| loss.request.intended_us < slot.end_us);
@@ -88,7 +85,7 @@ fn meanwhile(facts: &Facts<'_>, service: &str, slot: &Slow<'_>, most: u64) -> Me
     if lost {
         return Meanwhile::Lost;
     }
-    let Some(service) = facts.timeline.services.get(service).filter(|_| !facts.timeline.contradicts_itself) else {
+    let Some((_, service)) = facts.service_of(slot.lane).filter(|_| !facts.timeline.contradicts_itself) else {
         return Meanwhile::Nothing;
     };
     let usual = facts.timeline.start_of(Phase::Fault).map_or(0, |fault| service.ready_at(fault));

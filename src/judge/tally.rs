@@ -14,10 +14,10 @@ use super::{
     verdict::{Latency, Requests},
 };
 use crate::{
-    experiment::schema::Phase,
+    experiment::schema::{Lane, Phase},
     record::{
         Record,
-        event::{LostRequest, Micros, NoteKind, Outcome, RetrySafe, What},
+        event::{LostRequest, Micros, NoteKind, Outcome, What},
         samples::Samples,
     },
 };
@@ -102,8 +102,7 @@ pub struct Tally<'a> {
     pub late_intervals: usize,
     /// The largest send lag.
     pub send_lag_max_us: i64,
-    // How long a client of each lane waits.
-    timeouts_us: BTreeMap<&'a str, i64>,
+    lanes: BTreeMap<&'a str, &'a Lane>,
 }
 
 impl<'a> Tally<'a> {
@@ -116,7 +115,7 @@ impl<'a> Tally<'a> {
         let mut tally =
             Self { tainted_since: record.events.iter().find(taint).map(|event| event.at_us), ..Self::default() };
         let lanes = record.experiment.spec.load.iter();
-        tally.timeouts_us = lanes.map(|lane| (lane.name.as_str(), lane.timeout.micros())).collect();
+        tally.lanes = lanes.map(|lane| (lane.name.as_str(), lane)).collect();
         tally.take_intervals(record, timeline);
         tally.take_losses(record, timeline);
         tally
@@ -153,8 +152,6 @@ impl<'a> Tally<'a> {
     }
 
     fn take_losses(&mut self, record: &'a Record, timeline: &Timeline<'a>) {
-        let services: BTreeMap<&str, &str> =
-            record.experiment.spec.load.iter().map(|lane| (lane.name.as_str(), lane.service.as_str())).collect();
         for event in &record.events {
             let What::Lost(request) = &event.what else { continue };
             let too_early = timeline.phase_at(request.intended_us).is_none() && !timeline.contradicts_itself;
@@ -166,8 +163,8 @@ impl<'a> Tally<'a> {
             let tainted = late || slot.is_some_and(|at| self.slots[at].tainted) || {
                 self.tainted_since.is_some_and(|since| request.ended_us >= since)
             };
-            let why = match services.get(request.lane.as_str()) {
-                Some(service) if !tainted => attribute(timeline, service, request),
+            let why = match self.lanes.get(request.lane.as_str()) {
+                Some(lane) if !tainted => attribute(timeline, &lane.service, request),
                 _ => Attribution::UNEXPLAINED,
             };
             let at = slot.unwrap_or_else(|| {
@@ -208,14 +205,13 @@ impl<'a> Tally<'a> {
     }
 
     /// Whether a client would have had an answer that sends again, until its timeout, what is safe to send again: one
-    /// of the lane's requests that were due between the loss and that timeout was answered. Every request is a GET, so
-    /// doing one twice does no harm.
+    /// of the lane's requests that were due between the loss and that timeout was answered.
     fn is_recovered(&self, request: &LostRequest) -> bool {
-        let timeout_us = self.timeouts_us.get(request.lane.as_str()).copied().unwrap_or_default();
-        let gives_up = request.intended_us.saturating_add(timeout_us);
+        let Some(lane) = self.lanes.get(request.lane.as_str()) else { return false };
+        let gives_up = request.intended_us.saturating_add(lane.timeout.micros());
         let ordered = &self.slots[..self.intervals];
         let first = ordered.partition_point(|slot| (slot.lane, slot.start_us) < (&request.lane, request.ended_us));
-        request.retry_safe != RetrySafe::No
+        request.retry_safe.allows_retry(lane.protocol.is_idempotent())
             && ordered[first..]
                 .iter()
                 .take_while(|slot| slot.lane == request.lane && slot.start_us < gives_up)

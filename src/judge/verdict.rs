@@ -23,6 +23,19 @@ pub enum Answer {
     Error,
 }
 
+impl Answer {
+    /// The answer as a word, as `verdict.json` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Broken => "broken",
+            Self::Inconclusive => "inconclusive",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// The judgement of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -98,8 +111,8 @@ pub struct Requests {
     pub ok: u64,
     /// Sent and lost.
     pub lost: u64,
-    /// Lost also to a client that sends again, until its timeout, what is safe to send again. GET requests are safe
-    /// unless an answer had begun.
+    /// Lost also to a client that sends again, until its timeout, what is safe to send again. Requests over HTTP
+    /// are GET, and safe unless an answer had begun; calls, messages and lines are safe while nothing of them was sent.
     #[serde(default)]
     pub lost_after_retry: u64,
     /// Due, and never sent for a reason of ours.

@@ -1,6 +1,10 @@
 //! What came of one request over one connection, whatever the two speak.
 
-use super::classify::{Break, Ending};
+use super::classify::{Body, Break, Ending};
+
+/// The longest body (or message, or line) that is read; a longer one is wrong. Keeps one answer from taking the
+/// generator's time.
+pub(super) const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The header in which a service names the pod that answers.
 pub(super) const POD_HEADER: &str = "x-evenkeel-pod";
@@ -31,6 +35,15 @@ pub(super) struct Seen {
     pub(super) bytes_in: u64,
 }
 
+/// What an answer was found to be at its end.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Whole, and held against what was asked for.
+    Whole(Result<(), String>),
+    /// Longer than [`BODY_BYTES_MAX`].
+    Endless,
+}
+
 /// How a conversation broke off.
 #[derive(Debug)]
 pub(super) struct Broken {
@@ -49,6 +62,19 @@ impl Broken {
     /// What came is not what the two had agreed to speak.
     pub(super) fn unreadable(words: impl ToString) -> Self {
         Self { kind: Break::Unreadable, words: words.to_string() }
+    }
+}
+
+/// How a request ended whose conversation came to this, or to nothing before its deadline; with the error's own words.
+pub(super) fn ending(conversed: Option<Result<Found, Broken>>) -> (Ending, String) {
+    match conversed {
+        Some(Ok(Found::Whole(Ok(())))) => (Ending::Whole(Body::Right), String::new()),
+        Some(Ok(Found::Whole(Err(problem)))) => (Ending::Whole(Body::Wrong), problem),
+        Some(Ok(Found::Endless)) => {
+            (Ending::Whole(Body::Endless), format!("the answer is longer than {} MiB", BODY_BYTES_MAX >> 20))
+        }
+        Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
+        None => (Ending::TimedOut, String::new()),
     }
 }
 

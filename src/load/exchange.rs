@@ -1,9 +1,8 @@
 //! One request over one connection, to the end of its answer or its deadline.
 
 use super::{
-    answer::{Answer, Broken, Seen},
+    answer::{Answer, Broken, Found, Seen, ending},
     body::{Check, Checking, Needle},
-    classify::{Body, Ending},
     connection::{Connection, Link},
     deadline::Deadline,
     http1::{Head, Progress, Reading},
@@ -132,15 +131,11 @@ async fn over_http1(
     let mut reading = Reading::new(template.status, &template.check, id.map(Needle::new));
     let ended = deadline.limit(converse(wire, pod, template, id, &mut reading)).await;
     let Head { status, says_close, keeps_alive } = reading.head();
-    let (ending, error) = match ended {
-        Some(Ok(Progress::Endless)) => (Ending::Whole(Body::Endless), "the body is longer than 16 MiB".to_owned()),
-        Some(Ok(_)) => match reading.checked() {
-            Ok(()) => (Ending::Whole(Body::Right), String::new()),
-            Err(problem) => (Ending::Whole(Body::Wrong), problem),
-        },
-        Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
-        None => (Ending::TimedOut, String::new()),
+    let found = |progress| match progress {
+        Progress::Endless => Found::Endless,
+        Progress::Open | Progress::Whole => Found::Whole(reading.checked()),
     };
+    let (ending, error) = ending(ended.map(|ended| ended.map(found)));
     let seen = Seen { status, bytes_out: wire.counts().bytes_out(), bytes_in: wire.counts().bytes_in() };
     Answer { ending, seen, says_close, keeps_alive, error }
 }

@@ -10,13 +10,13 @@ mod head;
 mod tests;
 
 use self::{chunked::Chunks, head::parse};
-use super::body::{Check, Checking, Needle};
+use super::{
+    answer::BODY_BYTES_MAX,
+    body::{Check, Checking, Needle},
+};
 
 /// The longest head that is read, its trailers included; a longer one is not HTTP to us. Keeps memory flat.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
-
-/// The longest body that is read; a longer one is wrong. Keeps one answer from taking the generator's time.
-pub(super) const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What is known of an answer as soon as its head has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

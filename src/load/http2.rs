@@ -16,12 +16,10 @@ use hyper::{
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::{
-    answer::{Answer, Broken, POD_HEADER, Seen},
-    body::Checking,
-    classify::{Body, Break, Ending},
+    answer::{Answer, BODY_BYTES_MAX, Broken, Found, POD_HEADER, Seen, ending},
+    classify::Break,
     deadline::Deadline,
     exchange::Template,
-    http1::BODY_BYTES_MAX,
     wire::Wire,
 };
 
@@ -81,19 +79,8 @@ impl Http2 {
         deadline: &Deadline,
     ) -> Answer {
         let mut seen = Seen::default();
-        let mut checking = template.begin_check(id);
-        let ended = deadline.limit(self.converse(template, id, pod, &mut seen, &mut checking)).await;
-        let (ending, error) = match ended {
-            Some(Ok(length)) if length > BODY_BYTES_MAX => {
-                (Ending::Whole(Body::Endless), "the body is longer than 16 MiB".to_owned())
-            }
-            Some(Ok(length)) => match checking.verdict(length) {
-                Ok(()) => (Ending::Whole(Body::Right), String::new()),
-                Err(problem) => (Ending::Whole(Body::Wrong), problem),
-            },
-            Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
-            None => (Ending::TimedOut, String::new()),
-        };
+        let ended = deadline.limit(self.converse(template, id, pod, &mut seen)).await;
+        let (ending, error) = ending(ended);
         Answer { ending, keeps_alive: self.is_open(), says_close: false, error, seen }
     }
 
@@ -103,8 +90,7 @@ impl Http2 {
         id: Option<&str>,
         pod: &mut Option<String>,
         seen: &mut Seen,
-        checking: &mut Checking<'_>,
-    ) -> Result<u64, Broken> {
+    ) -> Result<Found, Broken> {
         let request = request(template, id)?;
         let mut sender = self.sender.clone().ready().await.map_err(broken)?;
         let message = template.call().map(framed);
@@ -119,7 +105,7 @@ impl Http2 {
         if let Some(name) = head.headers.get(POD_HEADER).and_then(|name| name.to_str().ok()) {
             pod.get_or_insert_with(|| name.to_owned());
         }
-        let mut length = 0;
+        let (mut checking, mut length) = (template.begin_check(id), 0);
         while let Some(piece) = body.data().await {
             let piece = piece.map_err(broken)?;
             length += piece.len() as u64;
@@ -127,13 +113,13 @@ impl Http2 {
             seen.bytes_in += piece.len() as u64;
             body.flow_control().release_capacity(piece.len()).map_err(broken)?;
             if length > BODY_BYTES_MAX {
-                return Ok(length);
+                return Ok(Found::Endless);
             }
         }
         if template.call().is_some() {
             call_status(&head.headers, &mut body).await?;
         }
-        Ok(length)
+        Ok(Found::Whole(checking.verdict(length)))
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::rates::{RateStep, Shape};
 use crate::experiment::schema::Connections;
+pub use crate::experiment::traffic::Protocol;
 
 /// A lane, ready to run. Serialisable, since an agent pod gets it over the network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,23 +59,6 @@ pub struct LaneOptions {
     pub body_length: Option<u64>,
     /// The SHA-256 that each body must have, in hexadecimal digits.
     pub body_sha256: Option<String>,
-}
-
-/// What is spoken over a lane's connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Protocol {
-    /// HTTP/1.1.
-    #[default]
-    Http1,
-    /// HTTP/2, with prior knowledge where there is no TLS.
-    Http2,
-    /// Unary gRPC calls, over HTTP/2.
-    Grpc,
-    /// A message there and a message back.
-    WebSocket,
-    /// A line there and a line back.
-    Tcp,
 }
 
 /// TLS of a lane.

@@ -10,20 +10,14 @@ use hdrhistogram::{CreationError, Histogram};
 
 use super::message::ClosedInterval;
 use crate::record::{
-    event::{LaneInterval, Micros, Outcome},
-    samples::Samples,
+    event::{INTERVAL_US, LaneInterval, Micros, Outcome},
+    samples::{LONGEST_US, SIGNIFICANT_DIGITS, Samples, empty_histogram},
 };
 
-/// The length of an interval in nanoseconds: 100 ms, the record's resolution.
-pub(super) const INTERVAL_NS: u64 = 100_000_000;
-
-/// The longest time that a histogram keeps, in microseconds: five minutes.
-const SAMPLE_MAX_US: u64 = 300_000_000;
-
-/// Significant digits of a histogram: an error of at most one in a thousand.
-const SIGNIFICANT_DIGITS: u8 = 3;
-
 const NANOS_PER_MICRO: u64 = 1_000;
+
+/// The length of an interval in nanoseconds.
+pub(super) const INTERVAL_NS: u64 = INTERVAL_US.unsigned_abs() * NANOS_PER_MICRO;
 
 /// Pods that are counted in one interval; a server may name itself as it likes.
 const PODS_MAX: usize = 200;
@@ -102,7 +96,7 @@ impl Ledger {
             opened_before: 0,
             total: Counts::default(),
             connections_opened: 0,
-            send_lag: Histogram::new_with_bounds(1, SAMPLE_MAX_US, SIGNIFICANT_DIGITS).ok(),
+            send_lag: empty_histogram().ok(),
         }
     }
 
@@ -233,7 +227,7 @@ pub(super) fn micros(nanos: u64) -> Micros {
 
 // As large as its samples need, since most are far below five minutes and every lane makes twenty a second.
 fn histogram(samples_us: &[u64]) -> Result<Histogram<u64>, CreationError> {
-    let clamped = |sample: &u64| (*sample).clamp(1, SAMPLE_MAX_US);
+    let clamped = |sample: &u64| (*sample).clamp(1, LONGEST_US);
     let highest = samples_us.iter().map(clamped).max().unwrap_or(1);
     let mut histogram = Histogram::new_with_bounds(1, highest.max(2), SIGNIFICANT_DIGITS)?;
     histogram.auto(true);

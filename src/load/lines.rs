@@ -1,24 +1,17 @@
 //! A line there and a line back over bare TCP: the least that two programs can agree on.
 
 use super::{
-    answer::{Answer, Broken, Seen},
+    answer::{Answer, BODY_BYTES_MAX, Broken, Found, Seen, ending},
     classify::{Body, Ending},
     deadline::Deadline,
     exchange::Template,
-    http1::BODY_BYTES_MAX,
     wire::Wire,
 };
 
 /// Sends a line and reads the one that comes back, until `deadline` passes.
 pub(super) async fn exchange(wire: &mut Wire, template: &Template, id: Option<&str>, deadline: &Deadline) -> Answer {
     let ended = deadline.limit(converse(wire, template, id)).await;
-    let (ending, error) = match ended {
-        Some(Ok(Line::Read(Ok(())))) => (Ending::Whole(Body::Right), String::new()),
-        Some(Ok(Line::Read(Err(problem)))) => (Ending::Whole(Body::Wrong), problem),
-        Some(Ok(Line::Endless)) => (Ending::Whole(Body::Endless), "the line is longer than 16 MiB".to_owned()),
-        Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
-        None => (Ending::TimedOut, String::new()),
-    };
+    let (ending, error) = ending(ended);
     let seen = Seen { status: None, bytes_out: wire.counts().bytes_out(), bytes_in: wire.counts().bytes_in() };
     Answer {
         keeps_alive: matches!(ending, Ending::Whole(Body::Right | Body::Wrong)),
@@ -29,12 +22,7 @@ pub(super) async fn exchange(wire: &mut Wire, template: &Template, id: Option<&s
     }
 }
 
-enum Line {
-    Read(Result<(), String>),
-    Endless,
-}
-
-async fn converse(wire: &mut Wire, template: &Template, id: Option<&str>) -> Result<Line, Broken> {
+async fn converse(wire: &mut Wire, template: &Template, id: Option<&str>) -> Result<Found, Broken> {
     let mut line = template.payload(id);
     line.push('\n');
     let unsent = wire.write(line.as_bytes()).await.err();
@@ -49,7 +37,7 @@ async fn converse(wire: &mut Wire, template: &Template, id: Option<&str>) -> Res
         let (closed, whole, here) = read.await.map_err(Broken::closed)?;
         length += here;
         if whole {
-            return Ok(Line::Read(checking.verdict(length)));
+            return Ok(Found::Whole(checking.verdict(length)));
         }
         if closed {
             let words = match unsent {
@@ -59,7 +47,7 @@ async fn converse(wire: &mut Wire, template: &Template, id: Option<&str>) -> Res
             return Err(Broken::closed(words));
         }
         if length > BODY_BYTES_MAX {
-            return Ok(Line::Endless);
+            return Ok(Found::Endless);
         }
     }
 }

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::{
+    traffic::{RateJump, RateShape},
+    units::Rate,
+};
+
 /// How the rate of a lane goes. Its own rate is the one that it ends at, or reaches.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +32,24 @@ pub enum Shape {
     Steps(Vec<RateStep>),
     /// No rate: each connection sends its next request when it has the answer to the last one.
     Max,
+}
+
+impl From<&RateShape> for Shape {
+    fn from(shape: &RateShape) -> Self {
+        let from_per_second = |from: Option<Rate>| from.map_or(0.0, Rate::per_second);
+        match shape {
+            RateShape::Ramp(ramp) => {
+                Self::Ramp { from_per_second: from_per_second(ramp.from), over_us: ramp.over.micros() }
+            }
+            RateShape::SawTooth(teeth) => {
+                Self::SawTooth { from_per_second: from_per_second(teeth.from), every_us: teeth.every.micros() }
+            }
+            RateShape::Steps(jumps) => {
+                let step = |jump: &RateJump| RateStep { at_us: jump.at.micros(), per_second: jump.rate.per_second() };
+                Self::Steps(jumps.iter().map(step).collect())
+            }
+        }
+    }
 }
 
 /// A jump of the rate.

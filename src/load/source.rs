@@ -9,9 +9,10 @@
 //!
 //! So ports are taken here, in order, all of them before one is taken again, and one from which a connection was lost
 //! rests. They are not those that the system gives to whoever asks for none in particular: it gives nobody a port that
-//! somebody else has chosen, whatever the address, and for the 60 s of `TIME_WAIT` after it was closed, so a few hundred
-//! connections a second would leave none for anybody else on this machine. Towards loopback, where every address of 127.0.0.0/8 is ours, the source address changes as well: between
-//! runs, and with each round through the ports.
+//! somebody else has chosen, whatever the address, nor for the 60 s of `TIME_WAIT` after it was closed, so a few
+//! hundred connections a second would leave none for anybody else on this machine. Towards loopback, where every
+//! address of 127.0.0.0/8 is ours, the source address changes as well: between runs, and with each round through the
+//! ports.
 
 use std::{
     cell::RefCell,

@@ -9,8 +9,8 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    answer::{Answer, Broken, POD_HEADER, Seen},
-    classify::{Body, Ending},
+    answer::{Answer, Broken, Found, POD_HEADER, Seen, ending},
+    classify::Ending,
     connection::OpenError,
     deadline::Deadline,
     exchange::Template,
@@ -64,24 +64,18 @@ impl WebSocket {
         let mut seen = Seen::default();
         let mut says_close = false;
         let ended = deadline.limit(self.converse(template, id, &mut seen, &mut says_close)).await;
-        let (ending, error) = match ended {
-            Some(Ok(Ok(()))) => (Ending::Whole(Body::Right), String::new()),
-            Some(Ok(Err(problem))) => (Ending::Whole(Body::Wrong), problem),
-            Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
-            None => (Ending::TimedOut, String::new()),
-        };
+        let (ending, error) = ending(ended);
         let keeps_alive = matches!(ending, Ending::Whole(_));
         Answer { ending, seen, says_close, keeps_alive, error }
     }
 
-    /// What the message that came back was found to be.
     async fn converse(
         &mut self,
         template: &Template,
         id: Option<&str>,
         seen: &mut Seen,
         says_close: &mut bool,
-    ) -> Result<Result<(), String>, Broken> {
+    ) -> Result<Found, Broken> {
         futures::future::poll_fn(|cx| std::pin::Pin::new(&mut self.0).poll_ready(cx)).await.map_err(broken)?;
         seen.bytes_out = 1;
         self.0.send(Message::text(template.payload(id))).await.map_err(broken)?;
@@ -105,7 +99,7 @@ impl WebSocket {
             seen.bytes_in = bytes.len().max(1) as u64;
             let mut checking = template.begin_check(id);
             checking.feed(bytes);
-            return Ok(checking.verdict(bytes.len() as u64));
+            return Ok(Found::Whole(checking.verdict(bytes.len() as u64)));
         }
         Err(Broken::unreadable("the WebSocket sends only pings"))
     }

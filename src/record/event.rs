@@ -496,6 +496,21 @@ pub enum RetrySafe {
     No,
 }
 
+impl RetrySafe {
+    /// Whether a client sends such a request again, where requests are idempotent or are not.
+    #[must_use]
+    pub fn allows_retry(self, is_idempotent: bool) -> bool {
+        match self {
+            Self::Yes => true,
+            Self::Idempotent => is_idempotent,
+            Self::No => false,
+        }
+    }
+}
+
+/// The resolution of a record: how long an interval of a lane is, but for the last one, in microseconds.
+pub const INTERVAL_US: Micros = 100_000;
+
 /// The requests of one lane that fell due in one interval.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneInterval {
@@ -503,7 +518,7 @@ pub struct LaneInterval {
     pub lane: String,
     /// Start of the interval.
     pub start_us: Micros,
-    /// Its length.
+    /// Its length: [`INTERVAL_US`], or less in the last one.
     pub length_us: i64,
     /// Requests by what became of them; their sum is what fell due.
     pub by_outcome: BTreeMap<Outcome, u64>,

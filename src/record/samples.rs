@@ -6,7 +6,22 @@
 use std::{collections::HashMap, io::Read};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hdrhistogram::{Histogram, serialization::Deserializer};
+use hdrhistogram::{CreationError, Histogram, serialization::Deserializer};
+
+/// The longest time that a histogram of ours tells from longer ones, in microseconds: five minutes.
+pub const LONGEST_US: u64 = 300_000_000;
+
+/// Significant digits of a histogram of ours: an error of at most one in a thousand.
+pub const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// A histogram of times from a microsecond to [`LONGEST_US`] in which nothing was counted.
+///
+/// # Errors
+///
+/// Never: the bounds are those that the library allows.
+pub fn empty_histogram() -> Result<Histogram<u64>, CreationError> {
+    Histogram::new_with_bounds(1, LONGEST_US, SIGNIFICANT_DIGITS)
+}
 
 /// The largest histogram that a log may hold once it is inflated, in bytes. One of 5 minutes at three digits has
 /// 20,480 counters of at most 9 bytes.
@@ -178,7 +193,7 @@ mod tests {
     use super::*;
 
     fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-        let mut histogram = Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+        let mut histogram = empty_histogram().unwrap();
         values.into_iter().for_each(|value| histogram.record(value).unwrap());
         histogram
     }

@@ -10,7 +10,7 @@ use super::{
     error::RecordError,
     event::{Event, EvictionAnswer, KubeEventSeen, NoteKind, Outcome, PreStop, UndoChange, UndoState, What},
     reader::read,
-    samples::Samples,
+    samples::{Samples, empty_histogram},
     writer::Writer,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
-    let mut histogram = Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+    let mut histogram = empty_histogram().unwrap();
     values.into_iter().for_each(|value| histogram.record(value).unwrap());
     histogram
 }

@@ -11,7 +11,7 @@ use crate::{
     judge::verdict::{Answer, Verdict},
     report::{
         suite::SuiteCase,
-        wording::{answer, duration, loss, moment, plain, why},
+        wording::{duration, loss, moment, plain, why},
     },
 };
 
@@ -60,7 +60,7 @@ fn status(verdict: &Verdict) -> TestCaseStatus {
         Answer::Error => NonSuccessKind::Error,
     };
     let mut status = TestCaseStatus::non_success(kind);
-    status.set_type(answer(verdict.verdict));
+    status.set_type(verdict.verdict.as_str());
     status.set_message(plain(&why(verdict)));
     status.set_description(reasons_and_findings(verdict));
     status

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{
     suite::SuiteCase,
-    wording::{answer, count, counted, cut, duration, plain, share, why},
+    wording::{count, counted, cut, duration, plain, share, why},
 };
 use crate::{
     experiment::schema::Phase,
@@ -40,7 +40,7 @@ pub fn of_suite(cases: &[SuiteCase]) -> String {
 #[must_use]
 pub fn of_one(verdict: &Verdict) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "## {} {}: {}\n", sign(verdict.verdict), text(&verdict.experiment), answer(verdict.verdict));
+    let _ = writeln!(out, "## {} {}: {}\n", sign(verdict.verdict), text(&verdict.experiment), verdict.verdict.as_str());
     table(&mut out, std::iter::once((verdict.experiment.as_str(), verdict)));
     tell(&mut out, &verdict.experiment, verdict);
     out
@@ -72,7 +72,7 @@ fn table<'v>(out: &mut String, cases: impl Iterator<Item = (&'v str, &'v Verdict
             "| {} | {} {} | {} | {lost} | {} | {fault} | {cause} |",
             text(name),
             sign(verdict.verdict),
-            answer(verdict.verdict),
+            verdict.verdict.as_str(),
             count(all.sent),
             if longest > 0.0 { duration(longest) } else { "–".to_owned() },
         );

@@ -4,7 +4,6 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::wording::answer;
 use crate::judge::verdict::{Answer, Latency, Requests, Verdict};
 
 /// Lanes, causes and findings that are told: each is a time series.
@@ -68,7 +67,7 @@ pub fn render(verdict: &Verdict) -> String {
 fn verdict_family(verdict: &Verdict) -> Family {
     let mut family = Family::new("evenkeel_verdict", "1 for the verdict of the run, 0 for the others.");
     for one in [Answer::Held, Answer::Broken, Answer::Inconclusive, Answer::Error] {
-        family.add(&[("verdict", answer(one))], f64::from(u8::from(one == verdict.verdict)));
+        family.add(&[("verdict", one.as_str())], f64::from(u8::from(one == verdict.verdict)));
     }
     family
 }

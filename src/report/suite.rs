@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     exit_code::ExitCode,
     judge::verdict::{Answer, Requests, Verdict},
-    report::wording::{answer, plain},
+    report::wording::plain,
 };
 
 /// One experiment of a run, judged.
@@ -59,7 +59,7 @@ pub fn tallies(cases: &[SuiteCase]) -> String {
     let mut by_name: BTreeMap<&str, BTreeMap<&'static str, usize>> = BTreeMap::new();
     for case in cases {
         let counts = by_name.entry(&case.verdict.experiment).or_default();
-        *counts.entry(answer(case.verdict.verdict)).or_default() += 1;
+        *counts.entry(case.verdict.verdict.as_str()).or_default() += 1;
     }
     let mut text = String::new();
     for (name, counts) in by_name {

@@ -14,7 +14,7 @@ use crate::{
     judge::verdict::{Answer, Finding, Latency, Verdict},
     report::{
         live::Shown,
-        wording::{answer, count, counted, cut, duration, loss, moment, outcome, plain, why},
+        wording::{count, counted, cut, duration, loss, moment, outcome, plain, why},
     },
 };
 
@@ -102,14 +102,10 @@ pub fn summary(verdict: &Verdict, report: &str, style: Style) -> String {
 }
 
 fn headline(page: &mut Page, verdict: &Verdict) {
-    let colour = match verdict.verdict {
-        Answer::Held => GREEN,
-        Answer::Broken | Answer::Error => RED,
-        Answer::Inconclusive => YELLOW,
-    };
+    let colour = colour(verdict.verdict);
     let scenario = verdict.scenario.as_ref().map(|id| format!(" ({})", plain(id))).unwrap_or_default();
     let title = format!("{}{scenario}: {}", plain(&verdict.experiment), short(&why(verdict)));
-    page.labelled(&answer(verdict.verdict).to_uppercase(), &format!("1;{colour}"), &title, BOLD);
+    page.labelled(&verdict.verdict.as_str().to_uppercase(), &format!("1;{colour}"), &title, BOLD);
     // A reason that names a finding is told with it, below.
     let told = |reason: &str| verdict.findings.iter().any(|finding| reason.contains(&format!("({})", finding.id)));
     let more: Vec<&String> = verdict.reasons.iter().skip(1).filter(|reason| !told(reason)).collect();
@@ -287,8 +283,17 @@ impl Page {
     }
 }
 
+/// The colour of an answer.
+pub(crate) const fn colour(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Held => GREEN,
+        Answer::Broken | Answer::Error => RED,
+        Answer::Inconclusive => YELLOW,
+    }
+}
+
 /// The text in a colour (numbers of SGR, as `1;31`), where the style has colours.
-pub(super) fn paint(style: Style, text: &str, colour: &str) -> String {
+pub(crate) fn paint(style: Style, text: &str, colour: &str) -> String {
     if style.colour && !colour.is_empty() && !text.is_empty() {
         format!("\x1b[{colour}m{text}\x1b[0m")
     } else {

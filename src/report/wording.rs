@@ -150,17 +150,6 @@ pub fn why(verdict: &Verdict) -> String {
     }
 }
 
-/// The answer as a word for headings.
-#[must_use]
-pub const fn answer(answer: Answer) -> &'static str {
-    match answer {
-        Answer::Held => "held",
-        Answer::Broken => "broken",
-        Answer::Inconclusive => "inconclusive",
-        Answer::Error => "error",
-    }
-}
-
 /// What became of requests, in words.
 #[must_use]
 pub const fn outcome(outcome: Outcome) -> &'static str {

@@ -283,8 +283,7 @@ impl Run<'_> {
         if self.stage.namespace_is_ours {
             let undo = Undo::RemoveNamespace { name: given.namespace.clone() };
             self.stage.undo.register(undo.clone()).await?;
-            let labels = [("app.kubernetes.io/managed-by".to_owned(), "evenkeel".to_owned())].into();
-            let made = cluster::apply::create_namespace(client, &given.namespace, &labels).await;
+            let made = cluster::apply::create_namespace(client, &given.namespace).await;
             if matches!(made, Err(ApplyError::AlreadyExists { .. })) {
                 self.stage.undo.withdraw(&undo).await;
             }

@@ -16,12 +16,11 @@ use crate::{
     },
     experiment::{
         schema::{Lane, Vantage},
-        traffic::{self, RateJump, RateShape},
-        units::{Rate, Span},
+        units::Span,
     },
     load::{
         self,
-        lane::{Destination, LaneOptions, LaneSpec, Protocol, RateStep, Route, RoutedLane, Shape, TlsSpec},
+        lane::{Destination, LaneOptions, LaneSpec, Route, RoutedLane, Shape, TlsSpec},
         message::LoadMessage,
     },
     plan::{
@@ -210,14 +209,8 @@ fn options(lane: &Lane, namespace: &str) -> LaneOptions {
         verify: tls.verify,
     });
     LaneOptions {
-        shape: lane.shape.as_ref().map_or(Shape::Constant, shape),
-        protocol: match lane.protocol {
-            traffic::Protocol::Http1 => Protocol::Http1,
-            traffic::Protocol::Http2 => Protocol::Http2,
-            traffic::Protocol::Grpc => Protocol::Grpc,
-            traffic::Protocol::WebSocket => Protocol::WebSocket,
-            traffic::Protocol::Tcp => Protocol::Tcp,
-        },
+        shape: lane.shape.as_ref().map_or(Shape::Constant, Shape::from),
+        protocol: lane.protocol,
         send: lane.send.clone(),
         for_us: None,
         tls,
@@ -225,19 +218,5 @@ fn options(lane: &Lane, namespace: &str) -> LaneOptions {
         connection_age_us: lane.connection_age.map(Span::micros),
         body_length: lane.body_length,
         body_sha256: lane.body_sha256.clone(),
-    }
-}
-
-fn shape(shape: &RateShape) -> Shape {
-    let from = |from: Option<Rate>| from.map_or(0.0, Rate::per_second);
-    match shape {
-        RateShape::Ramp(ramp) => Shape::Ramp { from_per_second: from(ramp.from), over_us: ramp.over.micros() },
-        RateShape::SawTooth(teeth) => {
-            Shape::SawTooth { from_per_second: from(teeth.from), every_us: teeth.every.micros() }
-        }
-        RateShape::Steps(jumps) => {
-            let step = |jump: &RateJump| RateStep { at_us: jump.at.micros(), per_second: jump.rate.per_second() };
-            Shape::Steps(jumps.iter().map(step).collect())
-        }
     }
 }

@@ -51,21 +51,14 @@ pub fn generate(prefix: &str) -> String {
     format!("{}{}", &prefix[..end.unwrap_or(0)], letters(SUFFIX_LETTERS))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 0x0f])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
-}
-
 /// A uid: a random UUID, version 4.
 #[must_use]
 pub fn uid() -> String {
-    let mut bytes = random();
+    let random = random();
+    let mut bytes: [u8; 16] = std::array::from_fn(|at| random[at]);
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = hexadecimal(&bytes[..16]);
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
@@ -106,5 +99,7 @@ pub fn now_micros() -> String {
 /// Sixteen hexadecimal digits that stand for a text.
 #[must_use]
 pub fn digest(text: &str) -> String {
-    hexadecimal(&Sha256::digest(text.as_bytes())[..8])
+    let mut hex = format!("{:x}", Sha256::digest(text.as_bytes()));
+    hex.truncate(16);
+    hex
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     Case,
-    ground::{Ground, await_line, interrupt, no_secret, told},
+    ground::{Ground, await_line, has_line, interrupt, no_secret, told},
 };
 
 /// How long the API server stands still: longer than a renewal of the Lease, shorter than its end.
@@ -48,8 +48,8 @@ fn lease(ground: &Ground) -> Api<Lease> {
 /// A run that has cordoned a node and waits.
 fn waiting(ground: &mut Ground) -> Result<Child, String> {
     let (folder, mut command) = ground.run("waiting", CORDON_AND_WAIT)?;
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-    await_line(&folder.join("events.jsonl"), "\"path\":\"2\"")?;
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    await_line(&mut child, &folder.join("events.jsonl"), "\"path\":\"2\"")?;
     Ok(child)
 }
 
@@ -95,7 +95,7 @@ fn cluster_alone(ground: &mut Ground) -> Result<(), String> {
                  cordon: {nodes: {names: [B]}}\n    - wait: {time: 100s}";
     let (folder, mut command) = ground.run("cluster-alone", steps)?;
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
+    await_line(&mut child, &folder.join("events.jsonl"), "\"path\":\"4\"")?;
     child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
     for folder in [&folder, &ground.state()] {
         std::fs::remove_dir_all(folder).map_err(|error| error.to_string())?;
@@ -162,7 +162,7 @@ fn killed_while_it_recovers(ground: &mut Ground) -> Result<(), String> {
                  {nodes: {names: [B]}}\n    - wait: {time: 100s}";
     let (folder, mut command) = ground.run("twice", steps)?;
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-    await_line(&folder.join("events.jsonl"), "\"path\":\"4\"")?;
+    await_line(&mut child, &folder.join("events.jsonl"), "\"path\":\"4\"")?;
     child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
     ground.recover_until_killed("undone")?;
     // The first recover's lease is not of a run that this machine knows as over.
@@ -180,8 +180,9 @@ fn interrupted_drain(ground: &mut Ground) -> Result<(), String> {
                  - wait: {time: 100s}\n  guards: {allowLastReplica: true}";
     for moment in ["\"phase\":\"fault\"", "\"state\":\"registered\"", "\"state\":\"effective\""] {
         let (folder, mut command) = ground.run("drained", steps)?;
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-        await_line(&folder.join("events.jsonl"), moment)?;
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+        await_line(&mut child, &folder.join("events.jsonl"), moment)?;
         ends_well(child).map_err(|error| format!("Ctrl-C at {moment}: {error}"))?;
         ground.equal(&before).map_err(|error| format!("Ctrl-C at {moment}: {error}"))?;
     }
@@ -221,7 +222,9 @@ fn condition_to_stop(ground: &mut Ground) -> Result<(), String> {
     if output.status.code() != Some(4) || !text.contains("stopped by a condition of `abort`") {
         return Err(text);
     }
-    await_line(&folder.join("events.jsonl"), "uncordon node/")?;
+    if !has_line(&folder.join("events.jsonl"), "uncordon node/") {
+        return Err("the record does not say that the node was uncordoned".to_owned());
+    }
     ground.equal(&before)
 }
 

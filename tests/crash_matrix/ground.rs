@@ -101,7 +101,7 @@ impl Ground {
     fn furnish(&mut self) -> Result<(), String> {
         let client = self.client.clone();
         let nodes = self.block_on(async {
-            apply::create_namespace(&client, NAMESPACE, &BTreeMap::new()).await.map_err(words)?;
+            apply::create_namespace(&client, NAMESPACE).await.map_err(words)?;
             apply::create_objects(&client, NAMESPACE, &objects()).await.map_err(words)?;
             let workloads = ["deployment/web", "statefulset/store"].map(|name| name.parse().unwrap());
             ready::wait_ready(&client, NAMESPACE, &workloads, READY_WITHIN).await.map_err(words)?;
@@ -199,18 +199,13 @@ impl Ground {
 
     /// Runs until it kills itself at a point; its folder.
     pub fn run_until_killed(&mut self, name: &str, steps: &str, point: &str) -> Result<PathBuf, String> {
-        let (folder, mut command) = self.run(name, steps)?;
-        let output = command.env("EVENKEEL_CRASH_AT", point).output().map_err(words)?;
-        if output.status.signal() == Some(Signal::KILL.as_raw()) {
-            Ok(folder)
-        } else {
-            Err(format!("it was not killed at {point}, but ended: {}", told(&output)))
-        }
+        let (folder, command) = self.run(name, steps)?;
+        is_killed_at(point, command).map(|()| folder)
     }
 
     /// The same with a namespace that the run makes itself.
     pub fn run_own_namespace_until_killed(&mut self, point: &str) -> Result<PathBuf, String> {
-        let (folder, mut command) = self.run("own", "- cordon: {nodes: {names: [A]}}")?;
+        let (folder, command) = self.run("own", "- cordon: {nodes: {names: [A]}}")?;
         let file = self.scratch.path().join(format!("own-{}.yaml", self.runs));
         let apply = serde_json::to_string(&objects()[..1]).map_err(words)?;
         let service = r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "NodePort",
@@ -220,15 +215,12 @@ impl Ground {
         let own = format!("given: {{namespace: evenkeel-crash-own, apply: {}", apply.replace('\n', " "));
         let text = std::fs::read_to_string(&file).map_err(words)?.replace(&given, &own);
         std::fs::write(&file, text).map_err(words)?;
-        let output = command.env("EVENKEEL_CRASH_AT", point).output().map_err(words)?;
-        if output.status.signal() == Some(Signal::KILL.as_raw()) { Ok(folder) } else { Err(told(&output)) }
+        is_killed_at(point, command).map(|()| folder)
     }
 
     /// Recovers until it kills itself at a point.
     pub fn recover_until_killed(&self, point: &str) -> Result<(), String> {
-        let mut command = self.command(&["recover", "--on", &self.on]);
-        let output = command.env("EVENKEEL_CRASH_AT", point).output().map_err(words)?;
-        if output.status.signal() == Some(Signal::KILL.as_raw()) { Ok(()) } else { Err(told(&output)) }
+        is_killed_at(point, self.command(&["recover", "--on", &self.on]))
     }
 
     /// Recovers, and sees that it says so: exit code 0, complete.
@@ -254,6 +246,16 @@ impl Ground {
     }
 }
 
+/// Sees that a command kills itself at a point.
+fn is_killed_at(point: &str, mut command: Command) -> Result<(), String> {
+    let output = command.env("EVENKEEL_CRASH_AT", point).output().map_err(words)?;
+    if output.status.signal() == Some(Signal::KILL.as_raw()) {
+        Ok(())
+    } else {
+        Err(format!("it was not killed at {point}, but ended: {}", told(&output)))
+    }
+}
+
 fn recovered(output: &Output) -> Result<Value, String> {
     let json: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {}", told(output)))?;
     if output.status.code() == Some(0) && json["complete"] == true {
@@ -274,12 +276,20 @@ pub fn no_secret(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until a file has a line with this in it.
-pub fn await_line(file: &Path, part: &str) -> Result<(), String> {
+/// Whether a file has a line with this in it.
+pub fn has_line(file: &Path, part: &str) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| text.contains(part))
+}
+
+/// Waits until a file has a line with this in it, as long as the run that writes it goes on. Where it never has one, the
+/// run is ended.
+pub fn await_line(run: &mut Child, file: &Path, part: &str) -> Result<(), String> {
     let deadline = Instant::now() + RUN_WITHIN;
-    while !std::fs::read_to_string(file).is_ok_and(|text| text.contains(part)) {
-        if Instant::now() >= deadline {
-            return Err(format!("{} never had {part:?}", file.display()));
+    while !has_line(file, part) {
+        let ended = run.try_wait().map_err(words)?;
+        if ended.is_some() || Instant::now() >= deadline {
+            run.kill().and_then(|()| run.wait()).map_err(words)?;
+            return Err(format!("{} never had {part:?}; the run had ended: {ended:?}", file.display()));
         }
         std::thread::sleep(LOOK_EVERY);
     }

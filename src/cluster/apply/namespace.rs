@@ -15,10 +15,7 @@ use kube::{
 use tokio::time::timeout;
 
 use super::{ApplyError, FIELD_MANAGER, MANAGED_BY};
-use crate::{
-    cluster::error::{ApiFailure, answer},
-    experiment::schema::Labels,
-};
+use crate::cluster::error::{ApiFailure, answer};
 
 /// How long a new namespace may wait for its default `ServiceAccount`, without which no pod can be created in it.
 const SERVICE_ACCOUNT_WITHIN: Duration = Duration::from_secs(20);
@@ -29,13 +26,13 @@ const CLEAR_OUT_WITHIN: Duration = Duration::from_secs(20);
 /// The pause between two looks at its pods; each look is one small list.
 const CLEAR_OUT_EVERY: Duration = Duration::from_millis(500);
 
-/// Creates a namespace with the label [`MANAGED_BY`] and these, and waits until pods can be created in it.
+/// Creates a namespace with the label [`MANAGED_BY`], and waits until pods can be created in it.
 ///
 /// # Errors
 /// [`ApplyError::AlreadyExists`] where it is there already; the server's words for anything else.
-pub async fn create_namespace(client: &Client, name: &str, labels: &Labels) -> Result<(), ApplyError> {
-    let mut labels: BTreeMap<String, String> = labels.clone();
-    labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
+pub async fn create_namespace(client: &Client, name: &str) -> Result<(), ApplyError> {
+    let (label, ours) = MANAGED_BY;
+    let labels = BTreeMap::from([(label.to_owned(), ours.to_owned())]);
     let namespace = Namespace {
         metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
         ..Namespace::default()

@@ -20,17 +20,11 @@ use crate::{
         message::{ClosedInterval, LoadMessage},
     },
     record::{
-        event::{LostRequest, Micros, NoteKind, Outcome, RetrySafe},
+        event::{INTERVAL_US, LostRequest, Micros, NoteKind, Outcome, RetrySafe},
         percentiles,
-        samples::Samples,
+        samples::{Samples, empty_histogram},
     },
 };
-
-/// The length of an interval in microseconds.
-const INTERVAL_US: Micros = 100_000;
-
-/// The longest time that a histogram keeps, in microseconds, as in the load core: five minutes.
-const SAMPLE_MAX_US: u64 = 300_000_000;
 
 /// Losses that lie no further apart than this, from the end of one to the intended moment of the next, are one outage.
 const OUTAGE_GAP_US: Micros = 100_000;
@@ -44,6 +38,7 @@ const QUOTED_MAX: usize = 8;
 /// The account of a load.
 #[derive(Debug)]
 pub(super) struct Account {
+    is_idempotent: bool,
     timeout_us: Micros,
     for_us: Micros,
     begun_us: Option<Micros>,
@@ -125,8 +120,9 @@ pub(super) struct Marks {
 impl Account {
     /// Nothing has happened yet.
     pub(super) fn new(lane: &LaneSpec) -> Result<Self, CreationError> {
-        let empty = Histogram::new_with_bounds(1, SAMPLE_MAX_US, 3)?;
+        let empty = empty_histogram()?;
         Ok(Self {
+            is_idempotent: lane.options.protocol.is_idempotent(),
             timeout_us: lane.timeout_us,
             for_us: lane.options.for_us.unwrap_or(Micros::MAX),
             begun_us: None,
@@ -198,8 +194,7 @@ impl Account {
             RetrySafe::Idempotent => self.marks.idempotent += 1,
             RetrySafe::No => self.marks.no += 1,
         }
-        // All of them are GET requests, so doing one twice does no harm.
-        if lost.retry_safe != RetrySafe::No {
+        if lost.retry_safe.allows_retry(self.is_idempotent) {
             let up = |at: Micros| at.saturating_add(INTERVAL_US - 1) / INTERVAL_US;
             let window = (up(lost.ended_us), up(lost.intended_us.saturating_add(self.timeout_us)));
             *self.again.entry(window).or_default() += 1;

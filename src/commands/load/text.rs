@@ -6,25 +6,20 @@ use super::account::Summary;
 use crate::{
     judge::verdict::{Answer, Latency},
     report::{
-        terminal::Style,
+        terminal::{Style, colour, paint},
         wording::{count, counted, duration, loss, outcome, plain},
     },
 };
 
 /// The text, a line each.
 pub(super) fn summary(summary: &Summary, style: Style) -> String {
-    let colour = match summary.verdict {
-        Answer::Held => "32",
-        Answer::Broken => "31",
-        Answer::Inconclusive | Answer::Error => "33",
-    };
     let word = match summary.verdict {
         Answer::Held => "every request was answered",
         Answer::Broken => "requests were lost",
         Answer::Inconclusive | Answer::Error => "inconclusive",
     };
     let mut text = String::new();
-    let word = if style.colour { format!("\u{1b}[1;{colour}m{word}\u{1b}[0m") } else { word.to_owned() };
+    let word = paint(style, word, &format!("1;{}", colour(summary.verdict)));
     // Writing to a String cannot fail.
     _ = writeln!(text, "{word}: {}", plain(&summary.url));
     let requests = &summary.requests;

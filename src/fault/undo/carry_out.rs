@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::json;
@@ -17,14 +17,13 @@ use tokio::time::Instant;
 use super::{KeptTemplate, Undo};
 use crate::{
     cluster::apply,
-    experiment::units::WorkloadRef,
+    experiment::{schema::Labels, units::WorkloadRef},
     failure::chain,
     fault::{
         api::{ApiError, call, found},
         condition::{Condition, Look},
         node, target, workload,
     },
-    model::selector::LabelSelector,
 };
 
 /// How long conflicts, overload and a server that restarts are put up with.
@@ -74,8 +73,7 @@ pub async fn carry_out(client: &Client, undo: &Undo) -> Result<String, UndoError
             restore_then_settle(client, namespace, workload, restore).await
         }
         Undo::AwaitPods { namespace, selector, ready } => {
-            let labels = LabelSelector::of_labels(selector).to_string();
-            repeat(SETTLE_WITHIN, async || see_ready(client, namespace, &labels, *ready).await).await
+            repeat(SETTLE_WITHIN, async || see_ready(client, namespace, selector, *ready).await).await
         }
         Undo::RemoveObject { api_version, kind, plural, namespace, name } => {
             let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -195,11 +193,9 @@ async fn restore_replicas(
     })
 }
 
-async fn see_ready(client: &Client, namespace: &str, labels: &str, before: u32) -> Result<Look, ApiError> {
-    let api = Api::<Pod>::namespaced(client.clone(), namespace);
-    let pods = target::list_all(&api, ListParams::default().labels(labels)).await?;
-    let ready = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && target::is_ready(pod)).count();
-    Ok(if ready >= usize::try_from(before).unwrap_or(usize::MAX) {
+async fn see_ready(client: &Client, namespace: &str, labels: &Labels, before: u32) -> Result<Look, ApiError> {
+    let ready = target::count_ready(client, namespace, labels).await?;
+    Ok(if ready >= before {
         Look::Holds(format!("{ready} of them are ready"))
     } else {
         Look::NotYet(format!("{ready} of them are ready, and {before} were"))

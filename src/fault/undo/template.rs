@@ -2,8 +2,6 @@
 //! ledger may. It is known by a fingerprint, and found again where Kubernetes itself keeps it for `kubectl rollout
 //! undo`: in the `ReplicaSets` of a Deployment, in the `ControllerRevisions` of the others.
 
-use std::fmt::Write as _;
-
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use kube::{
     Api, Client,
@@ -19,9 +17,9 @@ use crate::{
     fault::{api::ApiError, target, workload},
 };
 
-/// Bytes of the fingerprint: enough to tell the revisions of a workload apart, too few to confirm a guess of what is
-/// in a template.
-const FINGERPRINT_BYTES: usize = 4;
+/// Hexadecimal digits of the fingerprint: enough to tell the revisions of a workload apart, too few to confirm a guess of
+/// what is in a template.
+const FINGERPRINT_DIGITS: usize = 8;
 
 /// The label that a Deployment's controller adds to the templates of its `ReplicaSets`.
 const HASH_LABEL: &str = "pod-template-hash";
@@ -110,11 +108,8 @@ fn plain(template: &Value) -> Value {
 fn fingerprint(template: &Value) -> String {
     let mut text = String::new();
     canonical(&plain(template), &mut text);
-    let mut hex = String::new();
-    for byte in Sha256::digest(text.as_bytes()).iter().take(FINGERPRINT_BYTES) {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
+    let mut hex = format!("{:x}", Sha256::digest(text.as_bytes()));
+    hex.truncate(FINGERPRINT_DIGITS);
     hex
 }
 

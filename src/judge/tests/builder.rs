@@ -11,7 +11,7 @@ use crate::{
             KubeEventSeen, LaneInterval, LostRequest, Micros, NodeSeen, Note, NoteKind, Outcome, PodSeen, PreStop,
             RetrySafe, Started, StepChange, StepState, What, WorkloadSeen,
         },
-        samples::Samples,
+        samples::{Samples, empty_histogram},
     },
 };
 
@@ -367,7 +367,7 @@ impl Scene {
 
 /// An interval's histograms: ten requests from 1 to 10 ms.
 pub fn interval(lane: &str, start_us: Micros) -> RecordedInterval {
-    let mut histogram = hdrhistogram::Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+    let mut histogram = empty_histogram().unwrap();
     (1..=PER_INTERVAL).for_each(|n| histogram.record(n * 1_000).unwrap());
     let response = Samples::from(&histogram);
     RecordedInterval { lane: lane.to_owned(), start_us, length_us: 100_000, service: response.clone(), response }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::builder::Scene;
 use crate::{
     judge::{judge, verdict::Expected},
-    record::event::{EvictionAnswer, Outcome, StepState, What},
+    record::event::{EvictionAnswer, Outcome, RetrySafe, StepState, What},
 };
 
 fn measured(scene: Scene, expect: &Value) -> Expected {
@@ -40,6 +40,38 @@ fn lost_requests_are_counted_in_their_lane_and_phase() {
         assert_eq!((expected.held, expected.name.as_str()), (held, name), "{expect}: {}", expected.measured);
     }
     assert_eq!(measured(losing(), &json!({ "lost": { "atMost": 3 } })).measured, "12 of 6000 (0.200 %)");
+}
+
+/// What broke off once it had been sent is sent again only over HTTP, where all are GET.
+#[test]
+fn a_client_that_sends_again_loses_what_it_must_not_send_again() {
+    for (protocol, safe, wanted) in [
+        ("http1", RetrySafe::Yes, 0),
+        ("http1", RetrySafe::Idempotent, 0),
+        ("http1", RetrySafe::No, 1),
+        ("http2", RetrySafe::Idempotent, 0),
+        ("grpc", RetrySafe::Yes, 0),
+        ("grpc", RetrySafe::Idempotent, 1),
+        ("webSocket", RetrySafe::Idempotent, 1),
+        ("tcp", RetrySafe::Idempotent, 1),
+    ] {
+        let mut scene = Scene::three_pods();
+        scene.experiment.spec.load[0].protocol = serde_json::from_value(json!(protocol)).unwrap();
+        scene.lose(Outcome::ResetBeforeByte, 10.0).retry_safe = safe;
+        let requests = judge(&scene.record()).requests;
+        assert_eq!((requests.lost, requests.lost_after_retry), (1, wanted), "{protocol} {safe:?}");
+    }
+}
+
+/// Nobody answers for five seconds: who waits for two has an answer to what was due in the last two of them.
+#[test]
+fn a_client_that_sends_again_gives_up_at_its_timeout() {
+    let mut scene = Scene::three_pods();
+    for n in 0..500 {
+        scene.lose(Outcome::Refused, 10.0 + 0.01 * f64::from(n));
+    }
+    let requests = judge(&scene.record()).requests;
+    assert_eq!((requests.lost, requests.lost_after_retry), (500, 301));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Where a bound on the response time is exceeded, what the cluster was doing then is told.
 
-use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::{builder::Scene, scenes::PODS};
@@ -9,14 +8,17 @@ use crate::{
         judge,
         verdict::{Finding, Verdict},
     },
-    record::{event::Outcome, samples::Samples},
+    record::{
+        event::Outcome,
+        samples::{Samples, empty_histogram},
+    },
 };
 
 /// A run in which all requests of lane `new` take so long from 10 s to 12 s, and p99 may be 100 ms.
 fn judged(scene: Scene, slow_ms: u64) -> Verdict {
     let expect = json!([{ "latency": { "percentile": "p99", "atMost": "100ms", "lane": "new" } }]);
     let mut record = scene.expecting(&expect).record();
-    let mut histogram = Histogram::<u64>::new_with_bounds(1, 300_000_000, 3).unwrap();
+    let mut histogram = empty_histogram().unwrap();
     histogram.record_n(slow_ms * 1_000, 10).unwrap();
     let slow = |start_us: i64| (10_000_000..12_000_000).contains(&start_us);
     for interval in record.intervals.iter_mut().filter(|one| one.lane == "new" && slow(one.start_us)) {

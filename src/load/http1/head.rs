@@ -4,13 +4,10 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, ParserConfig, Status};
 
-use super::Unreadable;
+use super::{super::answer::POD_HEADER, Unreadable};
 
 /// Fields in one head; hyper's bound too.
 const FIELDS_MAX: usize = 100;
-
-/// The header in which a service names the pod that answers.
-const POD_HEADER: &str = "x-evenkeel-pod";
 
 /// How the end of the body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

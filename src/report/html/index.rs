@@ -7,7 +7,7 @@ use crate::{
     judge::verdict::Answer,
     report::{
         suite::SuiteCase,
-        wording::{answer, count, counted, cut, duration, loss, why},
+        wording::{count, counted, cut, duration, loss, why},
     },
 };
 
@@ -22,7 +22,7 @@ pub fn render(name: &str, cases: &[SuiteCase]) -> String {
     for one in [Answer::Error, Answer::Broken, Answer::Inconclusive, Answer::Held] {
         let n = cases.iter().filter(|case| case.verdict.verdict == one).count();
         if n > 0 {
-            let _ = write!(body, r#"<span class="badge {0}">{1} {n} {0}</span>"#, answer(one), sign(one));
+            let _ = write!(body, r#"<span class="badge {0}">{1} {n} {0}</span>"#, one.as_str(), sign(one));
         }
     }
     let took = cases.iter().map(|case| case.duration_ms as f64).sum::<f64>();
@@ -52,7 +52,7 @@ const fn badness(answer: Answer) -> u8 {
 
 fn write_case(out: &mut String, case: &SuiteCase) {
     let verdict = &case.verdict;
-    let word = answer(verdict.verdict);
+    let word = verdict.verdict.as_str();
     let scenario =
         verdict.scenario.as_ref().map(|id| format!(r#" <span class="chip">{}</span>"#, E(id))).unwrap_or_default();
     let _ = write!(

@@ -7,7 +7,8 @@
 //! * [`top`]: verdict, figures, causes, advice.
 //! * [`timeline`]: lanes, happenings and pods over time, from [`series`], [`chart`], [`cluster`] and [`strip`] on one
 //!   [`axis`].
-//! * [`tables`]: expectations, requests, steps; [`claims`]: outages, budgets and pods as measured; [`percentiles`]: the curve.
+//! * [`tables`]: expectations, requests, steps; [`claims`]: outages, budgets and pods as measured; [`percentiles`]: the
+//!   curve.
 //! * [`background`]: moments, environment, file and plan, these as [`yaml`].
 //! * [`index`]: the page of a suite.
 
@@ -30,11 +31,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
 use self::{axis::Axis, escape::E};
-use crate::{
-    judge::verdict::Verdict,
-    record::Record,
-    report::{story::Story, wording::answer},
-};
+use crate::{judge::verdict::Verdict, record::Record, report::story::Story};
 
 const CSS: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -51,7 +48,7 @@ pub fn render(record: &Record, verdict: &Verdict) -> String {
     percentiles::write(&mut body, &record.intervals);
     claims::write(&mut body, verdict);
     background::write(&mut body, record, &story);
-    let title = format!("{}: {}", answer(verdict.verdict), verdict.experiment);
+    let title = format!("{}: {}", verdict.verdict.as_str(), verdict.experiment);
     page(&title, &body, SCRIPT)
 }
 

@@ -96,9 +96,10 @@ fn line(samples: &Samples, scale: &LogScale, nines: f64, ms: impl Fn(u64) -> f64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::samples::empty_histogram;
 
     fn interval(lane: &str, values: impl Iterator<Item = u64>) -> RecordedInterval {
-        let mut histogram = hdrhistogram::Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+        let mut histogram = empty_histogram().unwrap();
         values.for_each(|value| histogram.record(value).unwrap());
         let response = Samples::from(&histogram);
         RecordedInterval { lane: lane.to_owned(), start_us: 0, length_us: 100_000, service: response.clone(), response }

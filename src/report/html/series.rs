@@ -116,15 +116,14 @@ fn times(samples: &Samples) -> Times {
 
 #[cfg(test)]
 mod tests {
-    use hdrhistogram::Histogram;
 
     use super::*;
-    use crate::record::event::LaneInterval;
+    use crate::record::{event::LaneInterval, samples::empty_histogram};
 
     const AXIS: Axis = Axis { from_ms: 1_000.0, to_ms: 121_000.0 };
 
     fn interval(start_us: i64, values: &[u64]) -> RecordedInterval {
-        let mut histogram: Histogram<u64> = Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+        let mut histogram = empty_histogram().unwrap();
         for value in values {
             histogram.record(*value).unwrap();
         }

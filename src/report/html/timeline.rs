@@ -119,7 +119,7 @@ fn place(out: &mut String, axis: Axis, kind: &str, class: &str, from: f64, to: f
 }
 
 fn write_lane(out: &mut String, axis: Axis, width_ms: f64, lane: &LaneSeries, at: usize, record: &Record) {
-    let asked = record.experiment.spec.load.iter().find(|one| one.name == lane.name);
+    let asked = record.experiment.spec.lane(&lane.name);
     let how = asked
         .map_or(String::new(), |one| format!("{}, {}, {}", one.rate, vantage(one.from), connections(one.connections)));
     let (sent, lost) = lane.bins.iter().fold((0, 0), |(sent, lost), bin| (sent + bin.sent, lost + bin.lost));

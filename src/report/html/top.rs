@@ -9,7 +9,7 @@ use crate::{
         verdict::{Answer, Finding, PatchHow, Verdict},
     },
     record::Record,
-    report::wording::{answer, count, counted, cut, duration, fraction, share, why},
+    report::wording::{count, counted, cut, duration, fraction, share, why},
 };
 
 /// Findings, reasons and sentences of evidence that are shown.
@@ -43,7 +43,7 @@ pub const fn sign(answer: Answer) -> &'static str {
 }
 
 fn headline(out: &mut String, verdict: &Verdict) {
-    let word = answer(verdict.verdict);
+    let word = verdict.verdict.as_str();
     let scenario =
         verdict.scenario.as_ref().map(|id| format!(r#" <span class="chip">{}</span>"#, E(id))).unwrap_or_default();
     let _ = write!(

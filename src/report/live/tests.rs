@@ -1,17 +1,18 @@
 use std::sync::{Arc, Mutex};
 
-use hdrhistogram::Histogram;
-
 use super::*;
 use crate::{
     experiment::schema::Phase,
-    record::event::{LaneInterval, Outcome, PodSeen, StepChange, StepState, What},
+    record::{
+        event::{LaneInterval, Outcome, PodSeen, StepChange, StepState, What},
+        samples::empty_histogram,
+    },
 };
 
 const PLAIN: Style = Style { colour: false, width: 100 };
 
 fn interval(lane: &str, start_ms: i64, ok: u64, refused: u64, response_us: u64) -> ClosedInterval {
-    let mut response = Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+    let mut response = empty_histogram().unwrap();
     response.record_n(response_us, ok + refused).unwrap();
     let counts = LaneInterval {
         lane: lane.to_owned(),

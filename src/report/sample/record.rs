@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde_json::json;
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
             KubeEventSeen, LaneInterval, LostRequest, NodeSeen, Note, NoteKind, Outcome, PodSeen, RetrySafe, Started,
             StepChange, StepState, UndoChange, UndoState, What, WorkloadSeen,
         },
-        samples::Samples,
+        samples::{Samples, empty_histogram},
     },
 };
 
@@ -324,7 +323,7 @@ fn load(maker: &mut Maker) -> Vec<RecordedInterval> {
     for lane in ["new", "reused"] {
         for start_ms in (0..60_000).step_by(100) {
             let lost = LOSSES.iter().find(|(of, from, to, ..)| *of == lane && (*from..*to).contains(&start_ms));
-            let mut histogram: Histogram<u64> = Histogram::new_with_bounds(1, 300_000_000, 3).unwrap();
+            let mut histogram = empty_histogram().unwrap();
             let trouble = (9_000..11_500).contains(&start_ms) || (27_000..44_000).contains(&start_ms);
             for _ in 0..10 {
                 let base = if lane == "new" { 1_900.0 } else { 900.0 };

@@ -12,7 +12,7 @@ use crate::sandbox::{
     kinds::{self, Kind},
     names,
     registry::{DeleteOptions, Part, Registry, WriteOptions},
-    store::{Change, Object, Op},
+    store::{Change, Op},
 };
 
 /// The finalizer in `spec.finalizers` that this controller takes away.
@@ -84,10 +84,6 @@ impl Rest {
     }
 }
 
-fn is_going(namespace: &Object) -> bool {
-    namespace.going
-}
-
 impl Namespaces {
     /// The controller of these objects.
     #[must_use]
@@ -98,7 +94,7 @@ impl Namespaces {
     /// Deletes a kind's objects of a namespace, and counts what is left of it then.
     fn delete_kind(&self, kind: &'static Kind, namespace: &str, rest: &mut Rest) {
         for object in self.registry.store().list(kind, Some(namespace)).1 {
-            if is_going(&object) {
+            if object.going {
                 continue;
             }
             match self.registry.delete(kind, namespace, &object.name, &DeleteOptions::default()) {
@@ -205,7 +201,7 @@ impl Controller for Namespaces {
             return Vec::new();
         }
         let home = self.registry.store().get(&kinds::NAMESPACE, "", &object.namespace);
-        home.filter(|home| is_going(home)).map(|home| Key::of(&home)).into_iter().collect()
+        home.filter(|home| home.going).map(|home| Key::of(&home)).into_iter().collect()
     }
 
     fn reconcile(&self, key: &Key) -> Result<Next, ApiError> {

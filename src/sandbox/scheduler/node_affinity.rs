@@ -9,7 +9,7 @@ use super::{diagnosis::Rejection, node::NodeInfo, plugin::Plugin};
 use crate::model::selector::contains_all;
 
 /// The only field that terms can ask for.
-const NAME_FIELD: &str = "metadata.name";
+pub(in crate::sandbox) const NAME_FIELD: &str = "metadata.name";
 
 /// What a pod asks of a node's labels and name.
 #[derive(Debug, Clone, Default)]

@@ -5,11 +5,11 @@ use hdrhistogram::Histogram;
 use super::*;
 use crate::{
     experiment::schema::Connections,
-    load::lane::LaneOptions,
+    load::lane::{LaneOptions, Protocol},
     record::event::{LaneInterval, Note},
 };
 
-fn account() -> Account {
+fn account(protocol: Protocol) -> Account {
     let lane = LaneSpec {
         name: "load".to_owned(),
         address: ([127, 0, 0, 1], 80).into(),
@@ -21,7 +21,7 @@ fn account() -> Account {
         timeout_us: 500_000,
         status: 200,
         body_contains: None,
-        options: LaneOptions::default(),
+        options: LaneOptions { protocol, ..LaneOptions::default() },
     };
     Account::new(&lane).expect("a histogram")
 }
@@ -60,7 +60,11 @@ fn lost(outcome: Outcome, at_us: Micros, retry_safe: RetrySafe) -> LoadMessage {
 }
 
 fn of(messages: &[LoadMessage]) -> Summary {
-    let mut account = account();
+    over(Protocol::Http1, messages)
+}
+
+fn over(protocol: Protocol, messages: &[LoadMessage]) -> Summary {
+    let mut account = account(protocol);
     for message in messages {
         account.take(message);
     }
@@ -103,12 +107,18 @@ fn a_loss_breaks_it_unless_we_were_late_ourselves() {
 #[test]
 fn a_client_that_sends_again_sees_only_the_losses_that_outlast_it() {
     let at = |number: i64, outcome| interval(number, &[(outcome, 1)], 0);
-    for (back_at, safe, wanted) in
-        [(4, RetrySafe::Yes, 0), (4, RetrySafe::Idempotent, 0), (4, RetrySafe::No, 1), (9, RetrySafe::Yes, 1)]
-    {
+    for (protocol, back_at, safe, wanted) in [
+        (Protocol::Http1, 4, RetrySafe::Yes, 0),
+        (Protocol::Http1, 4, RetrySafe::Idempotent, 0),
+        (Protocol::Http1, 4, RetrySafe::No, 1),
+        (Protocol::Http1, 9, RetrySafe::Yes, 1),
+        (Protocol::Grpc, 4, RetrySafe::Yes, 0),
+        (Protocol::Grpc, 4, RetrySafe::Idempotent, 1),
+    ] {
         let messages = [at(2, Outcome::Refused), lost(Outcome::Refused, 250_000, safe), at(back_at, Outcome::Ok)];
-        let summary = of(&messages);
-        assert_eq!((summary.requests.lost, summary.requests.lost_after_retry), (1, wanted), "{back_at} {safe:?}");
+        let summary = over(protocol, &messages);
+        let Requests { lost, lost_after_retry, .. } = summary.requests;
+        assert_eq!((lost, lost_after_retry), (1, wanted), "{protocol:?} {back_at} {safe:?}");
         assert_eq!(summary.errors[&Outcome::Refused], "connection refused");
         assert_eq!(summary.began, "1970-01-01T00:00:00.2Z");
     }

@@ -12,11 +12,8 @@ use k8s_openapi::api::{
 use super::super::{pods, taint_eviction};
 use crate::{
     model::taints::{self, Taint},
-    sandbox::scheduler::node_affinity,
+    sandbox::scheduler::node_affinity::{self, NAME_FIELD},
 };
-
-/// The only field of nodes that selectors can name.
-const NODE_NAME_FIELD: &str = "metadata.name";
 
 /// Whether a pod of the set is to run on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +90,7 @@ pub fn tolerate_what_daemons_do(spec: &mut PodSpec) {
 pub fn pin(spec: &mut PodSpec, node: &str) {
     let term = NodeSelectorTerm {
         match_fields: Some(vec![NodeSelectorRequirement {
-            key: NODE_NAME_FIELD.to_owned(),
+            key: NAME_FIELD.to_owned(),
             operator: "In".to_owned(),
             values: Some(vec![node.to_owned()]),
         }]),
@@ -115,7 +112,7 @@ pub fn target(pod: &Pod) -> Option<&str> {
     let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
     let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
     let fields = terms.iter().flat_map(|term| term.match_fields.iter().flatten());
-    let mut named = fields.filter(|field| field.key == NODE_NAME_FIELD && field.operator == "In");
+    let mut named = fields.filter(|field| field.key == NAME_FIELD && field.operator == "In");
     named.find_map(|field| match field.values.as_deref()? {
         [one] => Some(one.as_str()),
         _ => None,
