@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use kube::Client;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 use super::{
@@ -29,7 +30,7 @@ pub struct Agent {
     following: Following,
 }
 
-/// Where and as what an agent's pod runs.
+/// Where, as what and for how long an agent's pod runs.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The pod's name, from [`super::pod::new_name`]; chosen by the caller, who writes it down before it is there.
@@ -38,6 +39,8 @@ pub struct Place {
     pub node: String,
     /// Its image.
     pub image: String,
+    /// Until when the Lease holds under which its run stands; the load ends then, unless it is renewed.
+    pub lease_until: watch::Receiver<Instant>,
 }
 
 /// Creates an agent's pod on a node, waits until it is ready, and starts the lanes. Their messages go to `messages`,
@@ -58,7 +61,8 @@ pub async fn start(
         pod.ready().await?;
         let proxy = PodProxy::new(client, namespace, pod.name());
         let talk = |why| AgentError::Talk { pod: pod.full_name(), why };
-        begin(proxy, Pace::RUN, pod.name(), lanes, sink, messages).await.map_err(talk)
+        let conversation = Conversation::new(proxy, Pace::RUN, place.lease_until.clone());
+        begin(conversation, pod.name(), lanes, sink, messages).await.map_err(talk)
     }
     .await;
     match begun {
@@ -112,16 +116,14 @@ impl Drop for Following {
     }
 }
 
-/// Sets an agent that answers to work, over whatever way there is to it; in words why not.
+/// Sets an agent that answers to work; in words why not.
 pub(super) async fn begin<T: Transport>(
-    transport: T,
-    pace: Pace,
+    conversation: Conversation<T>,
     name: &str,
     lanes: Vec<LaneSpec>,
     sink: Sink,
     messages: mpsc::UnboundedSender<LoadMessage>,
 ) -> Result<Following, String> {
-    let conversation = Conversation::new(transport, pace);
     let offset = conversation.offset(&sink).await?;
     let started = conversation.start(lanes.clone()).await?;
     let coverage = Coverage::from(&lanes, offset.run_us(started.origin_us)).map_err(|error| error.to_string())?;

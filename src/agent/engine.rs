@@ -54,6 +54,17 @@ struct State {
     buffer: Buffer,
     heard: Instant,
     abandoned_after: Duration,
+    /// When the run's Lease ends, where a request has said so.
+    lease_until: Option<Instant>,
+}
+
+/// Why an agent ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Orphaned {
+    /// Nobody has asked for anything for so long.
+    Unheard(Duration),
+    /// The Lease under which the run stands was not renewed.
+    LeaseEnded,
 }
 
 /// Why an agent doesn't do what it was asked.
@@ -81,7 +92,7 @@ impl Engine {
     /// An agent that can be started.
     pub(super) fn new(abandoned_after: Duration, room: usize, start_load: Box<StartLoad>) -> Arc<Self> {
         let heard = Instant::now();
-        let state = State { stage: Stage::Ready, buffer: Buffer::new(room), heard, abandoned_after };
+        let state = State { stage: Stage::Ready, buffer: Buffer::new(room), heard, abandoned_after, lease_until: None };
         Arc::new(Self { clock: Clock::start(), state: watch::Sender::new(state), start_load })
     }
 
@@ -164,20 +175,31 @@ impl Engine {
         Ok(format!(r#"{{"agent_us":{},"next":{next},"dropped":{dropped},"messages":[{page}]}}"#, self.now()))
     }
 
-    /// Ends when nobody has asked for anything for too long, with how long that is.
-    pub(super) async fn abandoned(&self) -> Duration {
+    /// For how long the run's Lease still holds.
+    pub(super) fn lease_holds_for(&self, time: Duration) {
+        self.state.send_modify(|state| state.lease_until = Some(Instant::now() + time));
+    }
+
+    /// Ends when nobody has asked for anything for too long, or the run's Lease has ended.
+    pub(super) async fn orphaned(&self) -> Orphaned {
         let mut changes = self.state.subscribe();
         loop {
-            let (heard, after) = {
+            let (unheard, lease_until, after) = {
                 let state = self.state.borrow();
-                (state.heard, state.abandoned_after)
+                (state.heard + state.abandoned_after, state.lease_until, state.abandoned_after)
             };
-            if heard.elapsed() >= after {
-                return after;
+            let now = Instant::now();
+            if lease_until.is_some_and(|until| now >= until) {
+                return Orphaned::LeaseEnded;
             }
-            // A start may shorten the time.
-            let shorter = changes.wait_for(|state| state.abandoned_after < after);
-            drop(tokio::time::timeout_at(heard + after, shorter).await);
+            if now >= unheard {
+                return Orphaned::Unheard(after);
+            }
+            let end = lease_until.map_or(unheard, |until| until.min(unheard));
+            // A request may shorten the time.
+            let sooner = changes
+                .wait_for(|state| state.abandoned_after < after || state.lease_until.is_some_and(|until| until < end));
+            drop(tokio::time::timeout_at(end, sooner).await);
         }
     }
 

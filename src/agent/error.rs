@@ -23,6 +23,9 @@ pub enum AgentError {
         /// How long nobody asked.
         after: Duration,
     },
+    /// The Lease under which the run stands was not renewed.
+    #[error("the run's lease was not renewed: the load was stopped")]
+    LeaseEnded,
     /// The agent has lived as long as it may.
     #[error("the agent has run for {0:?}, the longest it may; raise --max-life for longer experiments")]
     TooOld(Duration),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -64,12 +64,13 @@ impl Pace {
 pub(super) struct Conversation<T> {
     transport: T,
     pace: Pace,
+    lease_until: watch::Receiver<Instant>,
 }
 
 impl<T: Transport> Conversation<T> {
-    /// A conversation that has not begun.
-    pub(super) const fn new(transport: T, pace: Pace) -> Self {
-        Self { transport, pace }
+    /// A conversation that has not begun, of a run whose Lease holds until then.
+    pub(super) const fn new(transport: T, pace: Pace, lease_until: watch::Receiver<Instant>) -> Self {
+        Self { transport, pace, lease_until }
     }
 
     /// Reads the agent's clock, for the offset to the run's.
@@ -97,7 +98,8 @@ impl<T: Transport> Conversation<T> {
     }
 
     async fn messages(&self, after: u64, wait_ms: u64) -> Result<Messages, String> {
-        self.call(Method::GET, &format!("{MESSAGES}?after={after}&wait_ms={wait_ms}"), None).await
+        let left = self.lease_until.borrow().saturating_duration_since(Instant::now()).as_millis();
+        self.call(Method::GET, &format!("{MESSAGES}?after={after}&wait_ms={wait_ms}&lease_ms={left}"), None).await
     }
 
     /// A request, repeated until it is answered, the agent is gone, or it has failed for too long; in words why.

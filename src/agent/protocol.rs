@@ -5,8 +5,11 @@
 //! | `GET /readyz` | `ok`, as soon as the agent can be started |
 //! | `GET /v1/clock` | [`ClockReading`] |
 //! | `POST /v1/start` with [`StartRequest`] | [`Started`]; the same request again gets the same answer |
-//! | `GET /v1/messages?after=SEQ&wait_ms=N` | [`Messages`] above SEQ; those up to SEQ are acknowledged and forgotten |
+//! | `GET /v1/messages?after=SEQ&wait_ms=N&lease_ms=N` | [`Messages`] above SEQ; those up to it are forgotten |
 //! | `POST /v1/stop` | [`Stopping`]; what is still open ends, and the last message is [`Message::Done`] |
+//!
+//! `lease_ms` says for how long the Lease still holds under which the run stands. An agent that has been told so ends
+//! when that time is over, whoever still asks: it is renewed together with the Lease.
 //!
 //! Whatever isn't understood gets a 4xx with a [`Refusal`]. All times are microseconds of the agent's own clock.
 

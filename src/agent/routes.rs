@@ -81,29 +81,44 @@ async fn route(engine: &Arc<Engine>, request: Request<Incoming>) -> Result<Strin
 }
 
 async fn messages(engine: &Engine, query: &str) -> Result<String, Refused> {
-    let (after, wait_ms) = messages_query(query).map_err(|text| Refused(StatusCode::BAD_REQUEST, text))?;
-    let wait = Duration::from_millis(wait_ms);
+    let query = MessagesQuery::read(query).map_err(|text| Refused(StatusCode::BAD_REQUEST, text))?;
+    if let Some(lease_ms) = query.lease_ms {
+        engine.lease_holds_for(Duration::from_millis(lease_ms));
+    }
     engine
-        .messages(after, wait, PAGE_MAX)
+        .messages(query.after, Duration::from_millis(query.wait_ms), PAGE_MAX)
         .await
         .map_err(|error| Refused(StatusCode::RANGE_NOT_SATISFIABLE, error.to_string()))
 }
 
-/// The numbers in `after=SEQ&wait_ms=N`; without `wait_ms` the answer comes at once.
-fn messages_query(query: &str) -> Result<(u64, u64), String> {
-    let (mut after, mut wait_ms) = (None, 0);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let number = |value: &str| value.parse().map_err(|_| format!("{pair:?} is not a number"));
-        match pair.split_once('=') {
-            Some(("after", value)) => after = Some(number(value)?),
-            Some(("wait_ms", value)) => wait_ms = number(value)?,
-            _ => return Err(format!("{pair:?} is not known; write after=SEQ&wait_ms=N")),
+/// The numbers in `after=SEQ&wait_ms=N&lease_ms=N`.
+struct MessagesQuery {
+    after: u64,
+    /// Without it, the answer comes at once.
+    wait_ms: u64,
+    /// Without it, no Lease is looked at.
+    lease_ms: Option<u64>,
+}
+
+impl MessagesQuery {
+    fn read(query: &str) -> Result<Self, String> {
+        let (mut after, mut wait_ms, mut lease_ms) = (None, 0, None);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let number = |value: &str| value.parse().map_err(|_| format!("{pair:?} is not a number"));
+            match pair.split_once('=') {
+                Some(("after", value)) => after = Some(number(value)?),
+                Some(("wait_ms", value)) => wait_ms = number(value)?,
+                Some(("lease_ms", value)) => lease_ms = Some(number(value)?),
+                _ => return Err(format!("{pair:?} is not known; write after=SEQ&wait_ms=N&lease_ms=N")),
+            }
         }
+        let longest = |name: &str, value: u64, max: u64| {
+            if value > max { Err(format!("{name} is {value}; the longest is {max}")) } else { Ok(()) }
+        };
+        longest("wait_ms", wait_ms, WAIT_MAX_MS)?;
+        longest("lease_ms", lease_ms.unwrap_or(0), *ABANDONED_AFTER_MS.end())?;
+        Ok(Self { after: after.ok_or("after=SEQ is missing")?, wait_ms, lease_ms })
     }
-    if wait_ms > WAIT_MAX_MS {
-        return Err(format!("wait_ms is {wait_ms}; the longest is {WAIT_MAX_MS}"));
-    }
-    Ok((after.ok_or("after=SEQ is missing")?, wait_ms))
 }
 
 async fn start_request(request: Request<Incoming>) -> Result<StartRequest, Refused> {

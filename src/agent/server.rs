@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     buffer,
-    engine::{Engine, Load, StartLoad},
+    engine::{Engine, Load, Orphaned, StartLoad},
     error::AgentError,
     protocol, routes,
     transport::chain,
@@ -100,7 +100,10 @@ pub(super) async fn serve_on(
     let ended = tokio::select! {
         () = accept(listener, &engine) => Ok(()),
         () = told_to_end => Ok(()),
-        after = engine.abandoned() => Err(AgentError::Abandoned { after }),
+        why = engine.orphaned() => Err(match why {
+            Orphaned::Unheard(after) => AgentError::Abandoned { after },
+            Orphaned::LeaseEnded => AgentError::LeaseEnded,
+        }),
         () = tokio::time::sleep(max_life) => Err(AgentError::TooOld(max_life)),
     };
     if tokio::time::timeout(STOP_WITHIN, engine.finish()).await.is_err() {

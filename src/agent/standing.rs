@@ -48,7 +48,7 @@ pub(super) struct StandingPod {
 impl StandingPod {
     /// Creates the pod. From here on, it is removed when this value is dropped.
     pub(super) async fn create(client: Client, namespace: &str, place: &Place) -> Result<Self, AgentError> {
-        let Place { name, node, image } = place;
+        let Place { name, node, image, .. } = place;
         let mut standing = Self {
             api: Api::namespaced(client, namespace),
             namespace: namespace.to_owned(),

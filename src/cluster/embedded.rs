@@ -48,7 +48,7 @@ pub async fn start_with(shape: &SandboxShape, executable: &Path) -> Result<Embed
         ..sandbox::Options::new(executable.to_owned())
     };
     let sandbox = Sandbox::start(options).await.map_err(|error| ClusterError::Sandbox(Box::new(error)))?;
-    let link = Link { delay: shape.link_delay.duration(), loss: 0.0 };
+    let link = Link { delay: shape.link_delay.duration(), loss: shape.link_loss.fraction() };
     for node in sandbox.nodes() {
         sandbox.network().set_link(sandbox.way_in(), &node.name, link);
     }
@@ -111,9 +111,8 @@ mod tests {
         assert_eq!(answer["metadata"]["name"], object["metadata"]["name"]);
     }
 
-    /// How long a connection to an endpoint on a worker takes more than it does on this machine.
-    async fn delay_with(link_delay: Span) -> Duration {
-        let shape = SandboxShape { link_delay, ..SandboxShape::default() };
+    /// What becomes of a connection to an endpoint on a worker.
+    async fn hop_with(shape: SandboxShape) -> Hop {
         // Nothing runs in it.
         let sandbox = start_with(&shape, Path::new("/nonexistent")).await.unwrap();
         let client = &sandbox.cluster.client;
@@ -131,20 +130,29 @@ mod tests {
         // Until the tables have followed.
         let follow = async {
             loop {
-                if let Hop::To(_, delay) = dial.dial(dial.way_in(), &target) {
-                    return delay;
+                match dial.dial(dial.way_in(), &target) {
+                    Hop::Refused => tokio::time::sleep(Duration::from_millis(5)).await,
+                    hop => return hop,
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let delay = tokio::time::timeout(Duration::from_secs(30), follow).await.expect("the tables follow");
+        let hop = tokio::time::timeout(Duration::from_secs(30), follow).await.expect("the tables follow");
         sandbox.stop().await;
-        delay
+        hop
     }
 
     #[tokio::test]
     async fn the_links_between_load_and_nodes_take_as_long_as_the_file_says() {
-        assert_eq!(delay_with(Span::from_millis(20)).await, Duration::from_millis(20));
-        assert_eq!(delay_with(Span::default()).await, Duration::ZERO);
+        let shape = |millis| SandboxShape { link_delay: Span::from_millis(millis), ..SandboxShape::default() };
+        for millis in [20, 0] {
+            let hop = hop_with(shape(millis)).await;
+            assert!(matches!(hop, Hop::To(_, delay) if delay == Duration::from_millis(millis)), "{hop:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_that_loses_everything_is_silence() {
+        let hop = hop_with(SandboxShape { link_loss: "100%".parse().unwrap(), ..SandboxShape::default() }).await;
+        assert!(matches!(hop, Hop::Silent), "{hop:?}");
     }
 }

@@ -133,7 +133,7 @@ pub struct Given {
 }
 
 /// What the sandbox of an experiment is like.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SandboxShape {
     /// Nodes of the control plane, which run no pods that do not tolerate it.
@@ -150,6 +150,9 @@ pub struct SandboxShape {
     pub stand_ins: Vec<String>,
     /// How much longer each new connection from outside takes on its way to a node than it does on this machine.
     pub link_delay: Span,
+    /// How likely a first packet of a new connection from outside is lost on its way to a node. Each lost one is sent
+    /// again after one second, then after two, and so on, until the lane gives up connecting.
+    pub link_loss: Percent,
 }
 
 impl SandboxShape {
@@ -160,7 +163,14 @@ impl SandboxShape {
 
 impl Default for SandboxShape {
     fn default() -> Self {
-        Self { control_planes: 1, workers: 3, zones: None, stand_ins: Vec::new(), link_delay: Span::default() }
+        Self {
+            control_planes: 1,
+            workers: 3,
+            zones: None,
+            stand_ins: Vec::new(),
+            link_delay: Span::default(),
+            link_loss: Percent::default(),
+        }
     }
 }
 

@@ -171,7 +171,7 @@ impl fmt::Display for Rate {
 unit_in_serde_and_schema!(Rate);
 
 /// A share of a whole, from `0%` to `100%`, to a thousandth of a percent.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, PartialOrd)]
 pub struct Percent(f64);
 
 impl Percent {

@@ -305,7 +305,8 @@ impl Run<'_> {
             if cluster.dial.is_none() {
                 self.stage.undo.register(agent_pod(&self.stage.namespace, &name)).await?;
             }
-            Some(Place { name, node, image: self.order.agent_image.to_owned() })
+            let (image, lease_until) = (self.order.agent_image.to_owned(), self.order.hold.until());
+            Some(Place { name, node, image, lease_until })
         } else {
             None
         };

@@ -63,8 +63,8 @@ impl Traffic {
         let (outside, inside) = (specs(Vantage::Outside)?, specs(Vantage::Inside)?);
         if !inside.is_empty() {
             let place = place.ok_or(RunError::NoPlaceForAgent)?;
-            let agent =
-                agent::start(cluster.client.clone(), namespace, &place, inside, sink.clone(), messages.clone()).await?;
+            let (client, sink, messages) = (cluster.client.clone(), sink.clone(), messages.clone());
+            let agent = agent::start(client, namespace, &place, inside, sink, messages).await?;
             traffic.agent = Some(agent);
         }
         if !outside.is_empty() {

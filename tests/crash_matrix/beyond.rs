@@ -1,4 +1,5 @@
-//! What goes beyond one step and one kill: either copy alone, an API server that stands still, two runs at once.
+//! What goes beyond one step and one kill: either copy alone, an API server that stands still, two runs at once, Ctrl-C
+//! at each second of a drain, a disk that gets full.
 
 use std::{
     process::{Child, Stdio},
@@ -23,9 +24,20 @@ const STILL_FOR: Duration = Duration::from_secs(7);
 /// A step that leaves something to undo, and then nothing happens.
 const CORDON_AND_WAIT: &str = "- cordon: {nodes: {names: [A]}}\n    - wait: {time: 100s}";
 
-/// All of them.
+/// Ctrl-C comes at each second of a drain up to this one, at which it is over: of three pods behind a budget that lets
+/// one go at a time, the second goes after 5 s and the third after 10 s, and has 2 s to end.
+const DRAIN_S: u64 = 13;
+
+/// A drain's Ctrl-C, second by second.
+pub fn drain_cases() -> impl Iterator<Item = Case> {
+    let case = |second| Case::new(format!("Ctrl-C at second {second} of a drain"), move |on| drained_for(on, second));
+    (0..=DRAIN_S).rev().map(case)
+}
+
+/// All of them but the drain's.
 pub fn cases() -> Vec<Case> {
     vec![
+        Case::new("a disk that gets full", full_disk),
         Case::new("an API server that stands still during recover", still_during_recover),
         Case::new("an API server that stands still during the undo", still_during_undo),
         Case::new("the copy in the cluster alone", cluster_alone),
@@ -33,7 +45,6 @@ pub fn cases() -> Vec<Case> {
         Case::new("two runs at once", two_at_once),
         Case::new("a run after a crash", run_after_crash),
         Case::new("killed while it recovers", killed_while_it_recovers),
-        Case::new("an interrupted drain", interrupted_drain),
         Case::new("a namespace of our own", own_namespace),
         Case::new("Ctrl-C twice", interrupted_twice),
         Case::new("a condition to stop", condition_to_stop),
@@ -173,18 +184,57 @@ fn killed_while_it_recovers(ground: &mut Ground) -> Result<(), String> {
     ground.equal(&before)
 }
 
-/// Ctrl-C at moments of a drain, from its first eviction on.
-fn interrupted_drain(ground: &mut Ground) -> Result<(), String> {
+/// Ctrl-C so long after the fault began.
+fn drained_for(ground: &mut Ground, second: u64) -> Result<(), String> {
+    let bare = ground.snapshot()?;
+    ground.crowd(true)?;
     let before = ground.snapshot()?;
-    let steps = "- drain: {nodes: {names: [A, B]}, ignoreDaemonsets: true, deleteEmptydirData: true, timeout: 60s}\n    \
-                 - wait: {time: 100s}\n  guards: {allowLastReplica: true}";
-    for moment in ["\"phase\":\"fault\"", "\"state\":\"registered\"", "\"state\":\"effective\""] {
-        let (folder, mut command) = ground.run("drained", steps)?;
-        let mut child =
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-        await_line(&mut child, &folder.join("events.jsonl"), moment)?;
-        ends_well(child).map_err(|error| format!("Ctrl-C at {moment}: {error}"))?;
-        ground.equal(&before).map_err(|error| format!("Ctrl-C at {moment}: {error}"))?;
+    let steps = "- drain: {nodes: {names: [A]}, ignoreDaemonsets: true, deleteEmptydirData: true, timeout: 60s}\n    \
+                 - wait: {time: 100s}";
+    let (folder, mut command) = ground.run("second", steps)?;
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    let events = folder.join("events.jsonl");
+    await_line(&mut child, &events, "\"phase\":\"fault\"")?;
+    // The moment is what the case is about.
+    std::thread::sleep(Duration::from_secs(second));
+    ends_well(child)?;
+    let over = has_line(&events, "\"path\":\"2\"");
+    match second {
+        0..=4 if over => return Err("the drain was over, so it was not interrupted".to_owned()),
+        DRAIN_S if !over => return Err("the drain was not over at its last second".to_owned()),
+        _ => {}
+    }
+    ground.equal(&before)?;
+    ground.crowd(false)?;
+    ground.equal(&bare)
+}
+
+/// The disk of the run's folder gets full while it waits with a cordoned node: the run ends, says so, and everything
+/// has been undone, although nothing of that could be written down.
+fn full_disk(ground: &mut Ground) -> Result<(), String> {
+    let before = ground.snapshot()?;
+    let steps = format!("{CORDON_AND_WAIT}\n    - wait: {{time: 100s}}");
+    let Some((root, folder, mut command)) = ground.run_on_a_small_disk("full", &steps)? else {
+        println!("a disk that gets full: SKIPPED: this system lets nobody mount a file system of their own");
+        return Ok(());
+    };
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    // The small disk is there for the run alone, and seen by others through its process.
+    let folder = root(&child).join(folder.strip_prefix("/").map_err(|error| error.to_string())?);
+    await_line(&mut child, &folder.join("events.jsonl"), "\"path\":\"2\"")?;
+    let mut filler = std::fs::File::create(folder.join("filler")).map_err(|error| error.to_string())?;
+    while std::io::Write::write(&mut filler, &[0; 64]).is_ok() {}
+    ground.crowd(true)?;
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    let text = told(&output);
+    if output.status.code() != Some(4) || !text.contains("free some space") {
+        return Err(text);
+    }
+    ground.crowd(false)?;
+    ground.equal(&before)?;
+    let again = ground.recover_what_is_known()?;
+    if again["runs"].as_array().is_some_and(|runs| !runs.is_empty()) {
+        return Err(format!("there was something left to recover: {again}"));
     }
     Ok(())
 }

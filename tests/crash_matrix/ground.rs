@@ -13,10 +13,11 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
     coordination::v1::Lease,
     core::v1::{Namespace, Node, Pod},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Config,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -37,6 +38,9 @@ const RUN_WITHIN: Duration = Duration::from_secs(120);
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A run on a small disk: where the process sees its root, the run's folder there, and the command.
+pub type SmallDisk = (fn(&Child) -> PathBuf, PathBuf, Command);
 
 /// A cluster with some workloads.
 pub struct Ground {
@@ -72,7 +76,7 @@ impl Drop for Ground {
             let _ = sandbox.wait();
         } else {
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
-            let _ = self.runtime.block_on(namespaces.delete(NAMESPACE, &kube::api::DeleteParams::default()));
+            let _ = self.runtime.block_on(namespaces.delete(NAMESPACE, &DeleteParams::default()));
         }
     }
 }
@@ -195,6 +199,49 @@ impl Ground {
         let mut command = self.command(&["run", "--on", &self.on]);
         command.arg(&file).arg("--out").arg(&out);
         Ok((out.join(name), command))
+    }
+
+    /// The same on a disk of 256 KiB, where a user may mount one: how others see the run's files, the folder as the run
+    /// has it, and the command.
+    pub fn run_on_a_small_disk(&mut self, name: &str, steps: &str) -> Result<Option<SmallDisk>, String> {
+        let (folder, command) = self.run(name, steps)?;
+        let out = folder.parent().ok_or("a run's folder lies in another")?.to_owned();
+        std::fs::create_dir(&out).map_err(words)?;
+        let mut mounted = Command::new("unshare");
+        mounted.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+        let probe = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none"])
+            .arg(&out)
+            .output();
+        if !probe.is_ok_and(|probe| probe.status.success()) {
+            return Ok(None);
+        }
+        mounted.arg(r#"mount -t tmpfs -o size=256k none "$0" && exec "$@""#).arg(&out);
+        mounted.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            mounted.env(name, value.unwrap_or_default());
+        }
+        Ok(Some((|child| PathBuf::from(format!("/proc/{}/root", child.id())), folder, mounted)))
+    }
+
+    /// Twice as many pods of `web`, and a budget that lets one of them go at a time; or all as it was.
+    pub fn crowd(&self, crowded: bool) -> Result<(), String> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let replicas = Patch::Merge(json!({"spec": {"replicas": if crowded { 6 } else { 3 }}}));
+        let budget = json!({"metadata": {"name": "web"}, "spec": {"maxUnavailable": 1,
+            "selector": {"matchLabels": {"app": "web"}}}});
+        self.block_on(async {
+            deployments.patch("web", &PatchParams::default(), &replicas).await.map_err(words)?;
+            if crowded {
+                let budget = serde_json::from_value(budget).map_err(words)?;
+                budgets.create(&PostParams::default(), &budget).await.map_err(words)?;
+            } else {
+                budgets.delete("web", &DeleteParams::default()).await.map_err(words)?;
+            }
+            let web = ["deployment/web".parse().unwrap()];
+            ready::wait_ready(&self.client, NAMESPACE, &web, READY_WITHIN).await.map_err(words)
+        })
     }
 
     /// Runs until it kills itself at a point; its folder.

@@ -1,9 +1,9 @@
 //! The crash matrix: for each kind of step, evenkeel is ended by SIGKILL before the act, after it and during its undo,
 //! and `recover` must make the cluster equal to the snapshot from before. Then what goes beyond one step: either copy
-//! of the ledger alone, an API server that stands still, two runs at once.
+//! of the ledger alone, an API server that stands still, two runs at once, Ctrl-C at each second of a drain, a full disk.
 //!
-//! On sandboxes of their own process, which survive the run; with `EVENKEEL_TEST_ON` (kind:NAME) once per kind of step
-//! on a real cluster. `EVENKEEL_TEST_ONLY` takes cases whose name contains it. A kind of step that has no line here
+//! On sandboxes of their own process, which survive the run; with `EVENKEEL_TEST_ON` (kind:NAME) once per kind of step,
+//! and each second of a drain, on a real cluster. `EVENKEEL_TEST_ONLY` takes cases whose name contains it. A kind of step that has no line here
 //! fails the test.
 
 mod beyond;
@@ -139,12 +139,13 @@ impl Case {
 fn cases(on: &On) -> Vec<Case> {
     if *on != On::Sandbox {
         let lines = MATRIX.iter().map(|line| (line, "effective"));
-        return lines.map(|(line, point)| Case::new(name(line, point), move |on| crash(on, line, point))).collect();
+        let lines = lines.map(|(line, point)| Case::new(name(line, point), move |on| crash(on, line, point)));
+        return beyond::drain_cases().chain(lines).collect();
     }
     let points = MATRIX.iter().flat_map(|line| line.points.iter().map(move |point| (line, *point)));
     let matrix = points.map(|(line, point)| Case::new(name(line, point), move |on| crash(on, line, point)));
     // The longest first, so that none of them is begun last.
-    beyond::cases().into_iter().chain(matrix).collect()
+    beyond::drain_cases().chain(beyond::cases()).chain(matrix).collect()
 }
 
 fn name(line: &Line, point: &str) -> String {

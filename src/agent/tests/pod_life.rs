@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::{
     api_server::ApiServer,
-    rig::{agent, options, scripted},
+    rig::{agent, lease_until, options, scripted},
     *,
 };
 use crate::{
@@ -49,8 +49,12 @@ async fn started(client: kube::Client) -> (Result<Agent, AgentError>, Ends) {
     let (sink, events) = Sink::new(Clock::start());
     let (sender, messages) = mpsc::unbounded_channel();
     let lanes = vec![lane("new", 10.0)];
-    let place =
-        Place { name: crate::agent::pod::new_name(), node: "worker".to_owned(), image: "evenkeel:0.1.0".to_owned() };
+    let place = Place {
+        name: crate::agent::pod::new_name(),
+        node: "worker".to_owned(),
+        image: "evenkeel:0.1.0".to_owned(),
+        lease_until: lease_until(),
+    };
     let begun = start(client, "shop", &place, lanes, sink, sender).await;
     (begun, Ends { messages, events })
 }

@@ -58,6 +58,8 @@ async fn what_is_not_understood_gets_a_4xx_that_says_why() {
         (Method::GET, "/v1/messages?after=-1", String::new(), 400, "not a number"),
         (Method::GET, "/v1/messages?after=0&wait=1", String::new(), 400, "not known"),
         (Method::GET, "/v1/messages?after=0&wait_ms=99999", String::new(), 400, "the longest is"),
+        (Method::GET, "/v1/messages?after=0&lease_ms=x", String::new(), 400, "not a number"),
+        (Method::GET, "/v1/messages?after=0&lease_ms=18446744073709551615", String::new(), 400, "the longest is"),
         (Method::GET, "/v1/messages?after=1", String::new(), 416, "up to 0"),
         (Method::POST, STOP, String::new(), 409, "not been started"),
     ];
@@ -149,6 +151,35 @@ async fn an_agent_that_nobody_asks_stops_its_load_and_ends() {
     probes.abort();
     assert!(matches!(ended, Err(AgentError::Abandoned { after }) if after == Duration::from_millis(300)), "{ended:?}");
     assert!(seen.recv().await.is_some(), "the load was stopped");
+}
+
+#[tokio::test]
+async fn an_agent_ends_with_the_lease_however_often_it_is_asked() {
+    let (stopped, mut seen) = mpsc::unbounded_channel();
+    let rig = agent(options(), watched(stopped)).await;
+    let (status, text) = ask(&rig, Method::POST, START, &start_body(vec![lane("new", 10.0)], 30_000)).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    // Renewed twice, and each time it lives on for longer than it would have.
+    for _ in 0..2 {
+        messages(&rig, "after=0&lease_ms=2000").await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        assert!(!rig.ended.is_finished(), "the lease was renewed");
+    }
+    let end = tokio::time::Instant::now() + Duration::from_millis(200);
+    let address = rig.address;
+    let asked = tokio::spawn(async move {
+        loop {
+            let left = end.saturating_duration_since(tokio::time::Instant::now()).as_millis();
+            let path = format!("{MESSAGES}?after=0&lease_ms={left}");
+            if send(address, Method::GET, &path, String::new()).await.is_err() {
+                break;
+            }
+        }
+    });
+    let ended = tokio::time::timeout(Duration::from_secs(5), rig.ended).await.expect("it ends by itself").unwrap();
+    assert!(matches!(ended, Err(AgentError::LeaseEnded)), "{ended:?}");
+    assert!(seen.recv().await.is_some(), "the load was stopped");
+    asked.await.unwrap();
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use hyper::{Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -22,7 +22,7 @@ use crate::{
     agent::{
         engine::{Load, StartLoad},
         error::AgentError,
-        follow::Pace,
+        follow::{Conversation, Pace},
         protocol::Refusal,
         server::{AgentOptions, serve_on},
         transport::{CallError, Transport},
@@ -38,6 +38,16 @@ pub(super) const PACE: Pace = Pace {
     retry_every: Duration::from_millis(2),
     lost_after: Duration::from_millis(300),
 };
+
+/// A Lease that holds for longer than any test takes.
+pub(super) fn lease_until() -> watch::Receiver<Instant> {
+    watch::Sender::new(Instant::now() + Duration::from_secs(600)).subscribe()
+}
+
+/// A conversation that has not begun.
+pub(super) fn talk(way: Direct) -> Conversation<Direct> {
+    Conversation::new(way, PACE, lease_until())
+}
 
 /// Options whose limits no test reaches.
 pub(super) fn options() -> AgentOptions {

@@ -60,7 +60,7 @@ impl Disk {
     pub(super) async fn create(folder: &Path, head: &Head, known: bool) -> Result<Self, LedgerError> {
         let path = folder.join(UNDO_FILE);
         let failed = |source| LedgerError::Disk { path: path.clone(), source };
-        let file = File::create_new(&path).map_err(failed)?;
+        let file = File::options().append(true).create_new(true).open(&path).map_err(failed)?;
         // Nobody else has seen the file yet.
         file.lock().map_err(failed)?;
         let mut disk = Self { path: path.clone(), file: Arc::new(Mutex::new(file)), known_as: None };
@@ -112,16 +112,17 @@ impl Disk {
         self.append(&Line::Settled { undo: undo.clone(), how }).await
     }
 
-    /// The last line; where all has been undone, the index forgets the file.
+    /// The last line; where all has been undone, the index forgets the file, also when the disk is full.
     pub(super) async fn close(&self, complete: bool) -> Result<(), LedgerError> {
-        self.append(&Line::Closed { complete }).await?;
+        let written = self.append(&Line::Closed { complete }).await;
         if complete && let Some(place) = &self.known_as {
             index::forget(place).map_err(|source| LedgerError::Disk { path: place.clone(), source })?;
         }
-        Ok(())
+        written
     }
 
-    /// Synced away from the thread that conducts the run: its clock must not wait for a disk.
+    /// Synced away from the thread that conducts the run: its clock must not wait for a disk. What a full disk took of a
+    /// line is taken back, or the next line would be read as its end.
     async fn append(&self, line: &Line) -> Result<(), LedgerError> {
         let failed = |source| LedgerError::Disk { path: self.path.clone(), source };
         let mut bytes = serde_json::to_vec(line).map_err(|error| failed(error.into()))?;
@@ -129,7 +130,8 @@ impl Disk {
         let file = Arc::clone(&self.file);
         let written = tokio::task::spawn_blocking(move || {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.write_all(&bytes)?;
+            let whole = file.metadata()?.len();
+            file.write_all(&bytes).inspect_err(|_| _ = file.set_len(whole))?;
             file.sync_data()
         });
         written.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)

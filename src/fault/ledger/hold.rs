@@ -53,6 +53,9 @@ pub const ANNOTATION: &str = "evenkeel/undo";
 /// So long it is held without being renewed, in seconds: an API server that restarts is away for half of it.
 const LASTS_S: i32 = 30;
 
+/// The same as a span.
+const LASTS: Duration = Duration::from_secs(LASTS_S.unsigned_abs() as u64);
+
 /// Between two renewals.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
@@ -82,6 +85,7 @@ struct Inner {
     holder: String,
     state: Mutex<State>,
     lost: watch::Sender<Option<String>>,
+    until: watch::Sender<Instant>,
 }
 
 struct State {
@@ -169,8 +173,8 @@ impl Hold {
     }
 
     fn begin(api: Api<Lease>, holder: String, state: State) -> Arc<Self> {
-        let (lost, _) = watch::channel(None);
-        let inner = Arc::new(Inner { api, holder, state: Mutex::new(state), lost });
+        let (lost, until) = (watch::Sender::new(None), watch::Sender::new(Instant::now() + LASTS));
+        let inner = Arc::new(Inner { api, holder, state: Mutex::new(state), lost, until });
         let renewed = Arc::clone(&inner);
         let renewing = tokio::spawn(async move {
             loop {
@@ -199,6 +203,12 @@ impl Hold {
             // The other end lives as long as this.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Until when the Lease holds if it is not renewed again: what stands under it ends then.
+    #[must_use]
+    pub fn until(&self) -> watch::Receiver<Instant> {
+        self.inner.until.subscribe()
     }
 
     /// Adds what an act is about to change; it stands in the cluster when this returns well.
@@ -283,6 +293,8 @@ impl Inner {
     /// Writes once, over whatever changed the object without taking it from us.
     async fn put(&self, state: &mut State) -> Result<(), Unwritten> {
         for _ in 0..CONFLICTS_MAX {
+            // Reckoned from before the request, so that nobody thinks it ends later than the cluster does.
+            let until = Instant::now() + LASTS;
             let wanted = lease(&self.holder, &state.slip, Some(state.lease.clone()));
             let written = match call(self.api.replace(NAME, &parameters(), &wanted)).await {
                 // Somebody removed it: it is made again, unless another is quicker.
@@ -294,6 +306,7 @@ impl Inner {
             match written {
                 Ok(lease) => {
                     state.lease = lease;
+                    self.until.send_replace(until);
                     return Ok(());
                 }
                 Err(error) if error.code() == 409 => {}

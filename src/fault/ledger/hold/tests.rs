@@ -99,8 +99,11 @@ async fn it_is_renewed_over_changes_of_others_and_lost_to_another_holder() {
     let shelf = Shelf::default();
     let hold = take(&shelf, "r1").await.unwrap();
     let before = shelf.lease().unwrap()["metadata"]["resourceVersion"].clone();
+    let until = hold.until();
+    assert!(*until.borrow() <= Instant::now() + LASTS);
     tokio::time::sleep(RENEW_EVERY * 2).await;
     assert_ne!(shelf.lease().unwrap()["metadata"]["resourceVersion"], before);
+    assert!(*until.borrow() >= Instant::now() + LASTS - RENEW_EVERY, "it holds for longer with each renewal");
     shelf.change(|lease| lease["metadata"]["labels"]["x"] = json!("y"));
     hold.add(&uncordon("a")).await.unwrap();
     assert_eq!(shelf.lease().unwrap()["metadata"]["labels"]["x"], "y");
@@ -108,6 +111,8 @@ async fn it_is_renewed_over_changes_of_others_and_lost_to_another_holder() {
     let error = hold.add(&uncordon("b")).await.unwrap_err();
     assert!(matches!(&error, LedgerError::Lost { by } if by == "another"), "{error}");
     assert_eq!(hold.lost().await, "another");
+    tokio::time::sleep(LASTS).await;
+    assert!(*until.borrow() <= Instant::now(), "what stood under it has ended");
 }
 
 #[tokio::test(start_paused = true)]
