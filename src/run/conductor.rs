@@ -151,14 +151,17 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
         watches.synced().await?;
         Box::pin(run.drive(&messages)).await
     };
-    let condition = OnceCell::new();
+    let broken_off = OnceCell::new();
     let stopped = async {
         tokio::select! {
             () = order.signals.asked(1) => {}
             by = order.hold.lost() => note(&sink, NoteKind::Error, format!("{by} has taken this cluster over")),
-            // The recorder's own error is told when it is finished below.
-            why = must_stop.recv() => if let Some(Stop::Condition(why)) = why {
-                _ = condition.set(why);
+            why = must_stop.recv() => if let Some(why) = why {
+                if why == Stop::Record {
+                    // The error itself is told when the recorder is finished below.
+                    note(&sink, NoteKind::Error, "the record cannot be written any more".to_owned());
+                }
+                _ = broken_off.set(why);
             }
         }
         stop.abort();
@@ -178,14 +181,15 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     let undo = run.stage.undo.undo_all().await;
     run.stage.undo.close(&undo).await;
     watches.stop().await;
-    let (reason, error) = ending(driven.and(traffic), order.signals, condition.into_inner());
+    let broken_off = broken_off.into_inner();
+    let (reason, error) = ending(driven.and(traffic), order.signals, broken_off.as_ref());
     if let Some(error) = &error {
         note(&sink, NoteKind::Error, crate::failure::chain(error));
     }
     sink.record(What::Ended(Ended { reason, undo_complete: undo.complete }));
     drop((run, sink));
     let written = recorder.finish().await;
-    Ok(RunEnd { reason, undo_complete: undo.complete, error: told(error, written) })
+    Ok(RunEnd { reason, undo_complete: undo.complete, error: told(error, written, broken_off.as_ref()) })
 }
 
 /// What the steps of a run need.
@@ -204,11 +208,12 @@ fn stage(order: &Order<'_>, sink: &Sink, ledger: Ledger, abort: Abort) -> Stage 
     }
 }
 
-/// Why a run was cut short, when its record could not be written either: a run that was broken off for the record has
-/// that as its only reason.
-fn told(error: Option<RunError>, written: Result<(), RecordError>) -> Option<RunError> {
+/// Why a run was cut short, when its record could not be written either: one that was broken off for the record has that
+/// as its only reason, whatever it was at when it was broken off.
+fn told(error: Option<RunError>, written: Result<(), RecordError>, broken_off: Option<&Stop>) -> Option<RunError> {
     match (error, written) {
-        (None | Some(RunError::BrokenOff), Err(unwritten)) => Some(unwritten.into()),
+        (None, Err(unwritten)) => Some(unwritten.into()),
+        (Some(_), Err(unwritten)) if broken_off == Some(&Stop::Record) => Some(unwritten.into()),
         (error, _) => error,
     }
 }
@@ -217,13 +222,19 @@ fn note(sink: &Sink, kind: NoteKind, text: String) {
     sink.record(What::Note(Note { kind, text }));
 }
 
-fn ending(driven: Result<(), RunError>, signals: &Signals, condition: Option<String>) -> (EndReason, Option<RunError>) {
-    match (driven, condition) {
+fn ending(
+    driven: Result<(), RunError>,
+    signals: &Signals,
+    broken_off: Option<&Stop>,
+) -> (EndReason, Option<RunError>) {
+    match (driven, broken_off) {
         (Ok(()), _) => (EndReason::Completed, None),
         (Err(_), _) if signals.stopped() => (EndReason::Interrupted, None),
-        (Err(_), Some(why)) => (EndReason::StepFailed, Some(RunError::Condition { why })),
-        (Err(error @ RunError::Step(_)), None) => (EndReason::StepFailed, Some(error)),
-        (Err(error), None) => (EndReason::SetupFailed, Some(error)),
+        (Err(_), Some(Stop::Condition(why))) => {
+            (EndReason::StepFailed, Some(RunError::Condition { why: why.clone() }))
+        }
+        (Err(error @ RunError::Step(_)), _) => (EndReason::StepFailed, Some(error)),
+        (Err(error), _) => (EndReason::SetupFailed, Some(error)),
     }
 }
 
@@ -328,12 +339,13 @@ mod tests {
             let source = std::io::ErrorKind::StorageFull.into();
             Err(RecordError::Io { doing: "write", path: "runs/1/events.jsonl".into(), source })
         };
-        for error in [None, Some(RunError::BrokenOff)] {
-            let text = told(error, full()).unwrap().to_string();
+        for (error, broken_off) in [(None, None), (Some(RunError::BrokenOff), Some(Stop::Record))] {
+            let text = told(error, full(), broken_off.as_ref()).unwrap().to_string();
             assert!(text.contains("runs/1/events.jsonl") && text.contains("--out"), "{text}");
         }
-        assert!(matches!(told(Some(RunError::NoPlaceForAgent), full()), Some(RunError::NoPlaceForAgent)));
-        assert!(matches!(told(Some(RunError::BrokenOff), Ok(())), Some(RunError::BrokenOff)));
-        assert!(told(None, Ok(())).is_none());
+        let own = told(Some(RunError::NoPlaceForAgent), full(), None);
+        assert!(matches!(own, Some(RunError::NoPlaceForAgent)));
+        assert!(matches!(told(Some(RunError::BrokenOff), Ok(()), None), Some(RunError::BrokenOff)));
+        assert!(told(None, Ok(()), None).is_none());
     }
 }
