@@ -224,6 +224,18 @@ impl Ground {
         Ok(Some((|child| PathBuf::from(format!("/proc/{}/root", child.id())), folder, mounted)))
     }
 
+    /// The node with the most pods of `web`: of six over the two nodes that take any, at least three.
+    pub fn fullest_node(&self) -> Result<String, String> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let web = self.block_on(pods.list(&ListParams::default().labels("app=web"))).map_err(words)?;
+        let mut of_node: BTreeMap<String, usize> = BTreeMap::new();
+        for node in web.items.into_iter().filter_map(|pod| pod.spec?.node_name) {
+            *of_node.entry(node).or_default() += 1;
+        }
+        let fullest = of_node.into_iter().max_by_key(|(_, pods)| *pods);
+        fullest.filter(|(_, pods)| *pods >= 3).map(|(node, _)| node).ok_or_else(|| "no node has three pods".to_owned())
+    }
+
     /// Twice as many pods of `web`, and a budget that lets one of them go at a time; or all as it was.
     pub fn crowd(&self, crowded: bool) -> Result<(), String> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
