@@ -188,6 +188,11 @@ pub struct Lane {
     pub from: Vantage,
     /// The Service that is asked.
     pub service: String,
+    /// A control: its Service is out of the faults' reach, and nothing is expected of it. What it loses says that the
+    /// load generator or the way to the cluster is in trouble: what other lanes of its vantage lose meanwhile is not
+    /// held against their Services, and the run is inconclusive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub control: bool,
     /// The Service's port; may be left out where it has only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]

@@ -31,8 +31,8 @@ use crate::{
 /// 3. **broken**: an expectation fails by evidence that is not our own doing (no tainted interval, no late send, no
 ///    note of kind `taint` before it). Doubts about the rest of the measurement do not save it.
 /// 4. **inconclusive**: an expectation cannot be told (too few requests, not seen, or it fails only by evidence that
-///    may be our own doing), or there is any doubt about the measurement (requests never sent, sends too late, notes
-///    of kind `taint`, a record that breaks off or contradicts itself).
+///    may be our own doing), or there is any doubt about the measurement (requests never sent, sends too late, losses
+///    of a control lane, notes of kind `taint`, a record that breaks off or contradicts itself).
 /// 5. **held**.
 #[must_use]
 pub fn judge(record: &Record) -> Verdict {
@@ -169,6 +169,7 @@ fn lanes(facts: &Facts<'_>) -> BTreeMap<String, LaneSummary> {
             requests: facts.tally.requests(scope),
             latency_ms: latency(&facts.tally.response(scope)),
             longest_outage_ms: lengths.fold(0.0, f64::max),
+            is_control: facts.record.experiment.spec.load.iter().any(|one| one.control && one.name == lane),
         }
     };
     wanted.chain(facts.tally.lanes()).map(|lane| (lane.to_owned(), summary(lane))).collect()

@@ -1,6 +1,7 @@
 //! Whether the measurement itself can be trusted: what keeps a run from passing though nothing was seen to break.
 
 use super::{
+    control,
     facts::{Facts, seconds},
     tally::{SEND_LAG_MAX_US, Scope},
 };
@@ -42,6 +43,7 @@ pub fn doubts(facts: &Facts<'_>) -> Vec<String> {
         doubts.push("not one request was sent".to_owned());
     }
     late_sends(facts, &mut doubts);
+    doubts.extend(control::doubts(facts));
     doubts
 }
 

@@ -47,7 +47,7 @@ pub fn findings(facts: &Facts<'_>) -> Vec<Finding> {
 }
 
 fn of_cause(facts: &Facts<'_>, cause: Cause, lost: u64) -> Finding {
-    let losses: Vec<&Loss> = facts.tally.losses.iter().filter(|loss| loss.why.cause == cause).collect();
+    let losses: Vec<&Loss> = facts.tally.losses(Scope::default()).filter(|loss| loss.why.cause == cause).collect();
     let pods = by_pod(facts, &losses);
     let mut evidence = vec![counts(&losses, lost)];
     evidence.extend(span(&losses));

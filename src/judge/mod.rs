@@ -17,6 +17,7 @@ pub mod cause;
 pub mod claims;
 pub mod compare;
 pub mod confidence;
+pub mod control;
 pub mod departure;
 pub mod doubt;
 pub mod endpoint;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::{
     cause::{Attribution, Cause, attribute},
     confidence::upper_95,
+    control::Trouble,
     timeline::Timeline,
     verdict::{Latency, Requests},
 };
@@ -26,10 +27,10 @@ use crate::{
 /// service. Pacing keeps within a millisecond; a tenth of a second is a stall.
 pub const SEND_LAG_MAX_US: i64 = 100_000;
 
-/// Which requests are meant; nothing means all.
+/// Which requests are meant; nothing means all but those of control lanes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scope<'s> {
-    /// Of this lane.
+    /// Of this lane, which may be a control.
     pub lane: Option<&'s str>,
     /// Due in this phase.
     pub phase: Option<Phase>,
@@ -38,8 +39,8 @@ pub struct Scope<'s> {
 }
 
 impl Scope<'_> {
-    fn takes(&self, lane: &str, phase: Option<Phase>, tainted: bool) -> bool {
-        self.lane.is_none_or(|wanted| wanted == lane)
+    fn takes(&self, lane: &str, is_control: bool, phase: Option<Phase>, tainted: bool) -> bool {
+        self.lane.map_or(!is_control, |wanted| wanted == lane)
             && self.phase.is_none_or(|wanted| Some(wanted) == phase)
             && !(self.untainted && tainted)
     }
@@ -52,6 +53,8 @@ pub struct Loss<'a> {
     pub request: &'a LostRequest,
     /// The phase in which it was due.
     pub phase: Option<Phase>,
+    /// Its lane is a control.
+    pub is_control: bool,
     /// It may be our own fault.
     pub tainted: bool,
     /// Why it was lost.
@@ -62,6 +65,7 @@ pub struct Loss<'a> {
 #[derive(Debug)]
 struct Slot<'a> {
     lane: &'a str,
+    is_control: bool,
     start_us: Micros,
     length_us: i64,
     phase: Option<Phase>,
@@ -103,6 +107,7 @@ pub struct Tally<'a> {
     /// The largest send lag.
     pub send_lag_max_us: i64,
     lanes: BTreeMap<&'a str, &'a Lane>,
+    trouble: Trouble,
 }
 
 impl<'a> Tally<'a> {
@@ -116,6 +121,7 @@ impl<'a> Tally<'a> {
             Self { tainted_since: record.events.iter().find(taint).map(|event| event.at_us), ..Self::default() };
         let lanes = record.experiment.spec.load.iter();
         tally.lanes = lanes.map(|lane| (lane.name.as_str(), lane)).collect();
+        tally.trouble = Trouble::of(record);
         tally.take_intervals(record, timeline);
         tally.take_losses(record, timeline);
         tally
@@ -136,12 +142,16 @@ impl<'a> Tally<'a> {
             self.intervals += 1;
             self.late_intervals += usize::from(late);
             self.send_lag_max_us = self.send_lag_max_us.max(counts.own_delay_us());
+            let end_us = counts.start_us.saturating_add(counts.length_us);
             self.slots.push(Slot {
                 lane: &counts.lane,
+                is_control: self.is_control(&counts.lane),
                 start_us: counts.start_us,
                 length_us: counts.length_us,
                 phase,
-                tainted: late || self.tainted_since.is_some_and(|since| counts.start_us >= since),
+                tainted: late
+                    || self.tainted_since.is_some_and(|since| counts.start_us >= since)
+                    || self.is_in_trouble(&counts.lane, counts.start_us, end_us),
                 kinds: counts.by_outcome.clone(),
                 described: BTreeMap::new(),
                 doubtful: BTreeMap::new(),
@@ -160,16 +170,19 @@ impl<'a> Tally<'a> {
             }
             let slot = self.slot_of(request);
             let late = request.sent_us.saturating_sub(request.intended_us) > SEND_LAG_MAX_US;
-            let tainted = late || slot.is_some_and(|at| self.slots[at].tainted) || {
-                self.tainted_since.is_some_and(|since| request.ended_us >= since)
-            };
+            let tainted = late
+                || slot.is_some_and(|at| self.slots[at].tainted)
+                || self.tainted_since.is_some_and(|since| request.ended_us >= since)
+                || self.is_in_trouble(&request.lane, request.intended_us, request.ended_us);
+            let is_control = self.is_control(&request.lane);
             let why = match self.lanes.get(request.lane.as_str()) {
-                Some(lane) if !tainted => attribute(timeline, &lane.service, request),
+                Some(lane) if !tainted && !is_control => attribute(timeline, &lane.service, request),
                 _ => Attribution::UNEXPLAINED,
             };
             let at = slot.unwrap_or_else(|| {
                 self.slots.push(Slot {
                     lane: &request.lane,
+                    is_control,
                     start_us: request.intended_us,
                     length_us: 0,
                     phase: timeline.phase_at(request.intended_us),
@@ -189,9 +202,18 @@ impl<'a> Tally<'a> {
             if tainted && !slot.tainted {
                 *slot.doubtful.entry(request.outcome).or_default() += 1;
             }
-            self.losses.push(Loss { request, phase: slot.phase, tainted, why });
+            self.losses.push(Loss { request, phase: slot.phase, is_control, tainted, why });
         }
         self.losses.sort_by_key(|loss| loss.request.intended_us);
+    }
+
+    fn is_control(&self, lane: &str) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.control)
+    }
+
+    /// Whether a control lane lost requests of the same vantage somewhere between two times.
+    fn is_in_trouble(&self, lane: &str, begin: Micros, end: Micros) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| !lane.control && self.trouble.touches(lane.from, begin, end))
     }
 
     /// The interval in which a request fell due. Only those of the record, which come first and are in order.
@@ -222,7 +244,7 @@ impl<'a> Tally<'a> {
     #[must_use]
     pub fn requests(&self, scope: Scope<'_>) -> Requests {
         let mut requests = Requests::default();
-        for slot in self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.phase, slot.tainted)) {
+        for slot in self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.is_control, slot.phase, slot.tainted)) {
             for (kind, count) in &slot.kinds {
                 let doubtful = if scope.untainted { slot.doubtful.get(kind).copied().unwrap_or(0) } else { 0 };
                 let count = count.saturating_sub(doubtful);
@@ -257,13 +279,15 @@ impl<'a> Tally<'a> {
 
     /// The lost requests of a scope that are described one by one.
     pub fn losses<'t>(&'t self, scope: Scope<'t>) -> impl Iterator<Item = &'t Loss<'a>> {
-        self.losses.iter().filter(move |loss| scope.takes(&loss.request.lane, loss.phase, loss.tainted))
+        self.losses
+            .iter()
+            .filter(move |loss| scope.takes(&loss.request.lane, loss.is_control, loss.phase, loss.tainted))
     }
 
     /// The response times of a scope.
     #[must_use]
     pub fn response(&self, scope: Scope<'_>) -> Samples {
-        let wanted = self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.phase, slot.tainted));
+        let wanted = self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.is_control, slot.phase, slot.tainted));
         Samples::merged(wanted.filter_map(|slot| slot.response))
     }
 
@@ -274,7 +298,7 @@ impl<'a> Tally<'a> {
             let late = samples.iter().filter(|(value, _)| *value > most_us);
             late.fold(0_u64, |sum, (_, count)| sum.saturating_add(count))
         };
-        let wanted = self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.phase, slot.tainted));
+        let wanted = self.slots.iter().filter(|slot| scope.takes(slot.lane, slot.is_control, slot.phase, slot.tainted));
         let mut slow: Vec<Slow> = wanted
             .filter_map(|slot| {
                 let over = slot.response.map_or(0, over);

@@ -152,8 +152,11 @@ pub struct LaneSummary {
     pub requests: Requests,
     /// Its response times.
     pub latency_ms: Latency,
-    /// Its longest outage in milliseconds; 0 without one.
+    /// Its longest outage in milliseconds; 0 without one, and for a control.
     pub longest_outage_ms: f64,
+    /// It is a control, which counts for nothing else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_control: bool,
 }
 
 /// One phase.

@@ -79,6 +79,9 @@ pub struct LanePlan {
     pub from: Vantage,
     /// The Service.
     pub service: String,
+    /// It is a control.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub control: bool,
     /// The Service's port.
     pub port: u16,
     /// The port on every node, for a lane from outside.
@@ -220,6 +223,7 @@ fn lane(lane: &Lane, world: &World<'_>, problems: &mut Vec<PlanProblem>) -> Opti
         name: lane.name.clone(),
         from: lane.from,
         service: service.name.clone(),
+        control: lane.control,
         port: port.port,
         node_port: port.node_port.filter(|_| lane.from == Vantage::Outside),
         path: lane.path.clone(),

@@ -91,8 +91,13 @@ fn lanes(lanes: &[LanePlan]) -> Vec<String> {
             Connections::Reused(number) => format!("{number} reused connections"),
         };
         format!(
-            "{:widest$}  {} to service/{}:{}{}, {connections}, {from}",
-            lane.name, lane.rate, lane.service, lane.port, lane.path
+            "{:widest$}  {} to service/{}:{}{}, {connections}, {from}{}",
+            lane.name,
+            lane.rate,
+            lane.service,
+            lane.port,
+            lane.path,
+            if lane.control { ", as a control" } else { "" }
         )
     };
     lanes.iter().map(words).collect()

@@ -127,7 +127,7 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
     // Room for one reason of each part: the first that is read counts.
     let (broken, mut must_stop) = mpsc::channel(8);
     let (heard, losses) = watch::channel(());
-    let vitals = Vitals::new(&order.experiment.spec.abort);
+    let vitals = Vitals::new(&order.experiment.spec.abort, &order.experiment.spec.load);
     let told_of = Told { losses: heard, stop: broken.clone(), vitals };
     // A sandbox ends with this process, so nobody need find what was done in it.
     let known = order.cluster.on != On::Sandbox;

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use crate::{
     experiment::{
         guards::{AbortLatency, AbortLost, AbortWhen},
-        schema::Phase,
+        schema::{Lane, Phase},
     },
     load::message::ClosedInterval,
     record::event::{Micros, Outcome},
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Vitals {
     conditions: Vec<(Condition, VecDeque<Piece>)>,
+    controls: Vec<String>,
     listening: bool,
 }
 
@@ -43,9 +44,9 @@ impl Condition {
         i64::try_from(over.duration().as_micros()).unwrap_or(i64::MAX)
     }
 
-    fn is_about(&self, lane: &str) -> bool {
+    fn is_about(&self, lane: &str, is_control: bool) -> bool {
         let (Self::Lost(AbortLost { lane: wanted, .. }) | Self::Latency(AbortLatency { lane: wanted, .. })) = self;
-        wanted.as_deref().is_none_or(|wanted| wanted == lane)
+        wanted.as_deref().map_or(!is_control, |wanted| wanted == lane)
     }
 
     /// Why the run must stop, where it must.
@@ -87,15 +88,17 @@ fn of_lane(lane: Option<&str>) -> String {
 }
 
 impl Vitals {
-    /// Those of the conditions that the load can meet.
+    /// Those of the conditions that the load can meet. Control lanes count only where one is named.
     #[must_use]
-    pub fn new(abort: &[AbortWhen]) -> Self {
+    pub fn new(abort: &[AbortWhen], lanes: &[Lane]) -> Self {
+        let controls = lanes.iter().filter(|lane| lane.control).map(|lane| lane.name.clone()).collect();
         let conditions = abort.iter().filter_map(|when| match when {
             AbortWhen::Lost(lost) => Some(Condition::Lost(lost.clone())),
             AbortWhen::Latency(latency) => Some(Condition::Latency(latency.clone())),
             AbortWhen::Http(_) | AbortWhen::Prometheus(_) => None,
         });
-        Self { conditions: conditions.map(|condition| (condition, VecDeque::new())).collect(), listening: false }
+        let conditions = conditions.map(|condition| (condition, VecDeque::new())).collect();
+        Self { conditions, controls, listening: false }
     }
 
     /// A phase begins. Before the first the service need not be steady, and from the undo on there is nothing to stop.
@@ -115,8 +118,9 @@ impl Vitals {
         let lost = sent - counts.by_outcome.get(&Outcome::Ok).copied().unwrap_or_default();
         let end_us = counts.start_us.saturating_add(counts.length_us);
         let mut first = None;
+        let is_control = self.controls.contains(&counts.lane);
         for (condition, pieces) in &mut self.conditions {
-            if !condition.is_about(&counts.lane) {
+            if !condition.is_about(&counts.lane, is_control) {
                 continue;
             }
             let response = matches!(condition, Condition::Latency(_)).then(|| interval.response.clone());
@@ -141,7 +145,7 @@ mod tests {
     use crate::record::event::LaneInterval;
 
     fn vitals(abort: serde_json::Value) -> Vitals {
-        let mut vitals = Vitals::new(&serde_json::from_value::<Vec<AbortWhen>>(abort).unwrap());
+        let mut vitals = Vitals::new(&serde_json::from_value::<Vec<AbortWhen>>(abort).unwrap(), &[]);
         vitals.phase(Phase::Before);
         vitals
     }
@@ -177,6 +181,21 @@ mod tests {
     fn the_first_loss_of_a_run_is_not_a_whole_while() {
         let mut vitals = vitals(json!([{"lost": {"above": "10%", "over": "1s"}}]));
         assert_eq!(vitals.interval(&interval(0, 0, 10, 1_000)), None);
+    }
+
+    #[test]
+    fn a_control_lane_stops_nothing() {
+        let lane = json!([{"name": "a", "from": "inside", "service": "s", "rate": "1/s", "connections": "new",
+            "control": true}]);
+        let abort = json!([{"lost": {"above": "10%", "over": "300ms"}}]);
+        let (abort, lanes): (Vec<AbortWhen>, Vec<Lane>) =
+            (serde_json::from_value(abort).unwrap(), serde_json::from_value(lane).unwrap());
+        for (lanes, stops) in [(&lanes[..], false), (&[], true)] {
+            let mut vitals = Vitals::new(&abort, lanes);
+            vitals.phase(Phase::Fault);
+            let met = (0..9).any(|number| vitals.interval(&interval(number, 0, 10, 1_000)).is_some());
+            assert_eq!(met, stops);
+        }
     }
 
     #[test]

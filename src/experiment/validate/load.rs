@@ -36,6 +36,27 @@ impl Validator<'_> {
             self.speech(&path, &lane);
             self.target(&path, &lane);
         }
+        self.controls(&list);
+    }
+
+    /// A control asks another Service than any lane that is judged, and is not all there is.
+    fn controls(&mut self, list: &Path) {
+        let lanes: Vec<(Path, Lane)> = self.items(list);
+        let judged = || lanes.iter().filter(|(_, lane)| !lane.control);
+        if judged().next().is_none() && !lanes.is_empty() {
+            self.problem(
+                list,
+                "every lane is a control, so nothing is judged",
+                "leave out `control` where it is not one",
+            );
+            return;
+        }
+        for (path, lane) in lanes.iter().filter(|(_, lane)| lane.control) {
+            if let Some((_, same)) = judged().find(|(_, other)| other.service == lane.service) {
+                let what = format!("control lane {} asks the same Service as lane {}", lane.name, same.name);
+                self.problem(&path.key("service"), what, "let it ask a Service that the faults do not touch");
+            }
+        }
     }
 
     fn request(&mut self, path: &Path, lane: &Lane) {

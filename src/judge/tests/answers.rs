@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::builder::{Scene, at};
 use crate::{
+    experiment::schema::Vantage,
     judge::{
         answer::Grounds,
         judge,
@@ -237,4 +238,44 @@ fn an_outage_is_one_as_long_as_no_gap_lies_in_it() {
     assert_eq!(outages, [(10_000.0, 10_772.0, 20), (12_000.0, 12_002.0, 1)]);
     assert!((verdict.lanes["new"].longest_outage_ms - 772.0).abs() < 1e-6);
     assert!(verdict.lanes["reused"].longest_outage_ms.abs() < 1e-6);
+}
+
+/// Lane `reused` asks another Service, as a control.
+fn with_control(mut scene: Scene) -> Scene {
+    let lane = &mut scene.experiment.spec.load[1];
+    (lane.control, lane.service) = (true, "elsewhere".to_owned());
+    scene
+}
+
+#[test]
+fn losses_at_the_moment_of_a_control_lanes_are_not_held_against_the_service_and_others_are() {
+    let mut both = with_control(losing());
+    let (first, last) = (9.5, 10.5);
+    for sent in [first, last] {
+        both.lose_reused(Outcome::ConnectTimeout, "another", sent);
+    }
+    let verdict = judge(&both.record());
+    assert_answer(&verdict, Answer::Inconclusive, "control lane reused lost 2");
+    assert_eq!((verdict.requests.lost, verdict.requests.lost_tainted), (20, 20), "the control's own do not count");
+    assert_eq!(verdict.lanes["reused"].requests.lost, 2);
+    assert!(verdict.lanes["reused"].is_control && !verdict.lanes["new"].is_control);
+    assert_eq!(verdict.requests.sent, verdict.lanes["new"].requests.sent);
+
+    let mut later = with_control(losing());
+    later.lose_reused(Outcome::ConnectTimeout, "another", 25.0);
+    assert_eq!(judge(&later.record()).verdict, Answer::Broken, "its trouble came later");
+
+    let mut elsewhere = with_control(losing());
+    elsewhere.experiment.spec.load[1].from = Vantage::Outside;
+    elsewhere.lose_reused(Outcome::ConnectTimeout, "another", first);
+    assert_eq!(judge(&elsewhere.record()).verdict, Answer::Broken, "its trouble was on another way");
+}
+
+#[test]
+fn a_control_lane_that_loses_keeps_a_run_from_passing_and_one_that_does_not_changes_nothing() {
+    assert_eq!(judge(&with_control(Scene::three_pods()).record()).verdict, Answer::Held);
+    assert_eq!(judge(&with_control(losing()).record()).verdict, Answer::Broken);
+    let mut quiet = with_control(Scene::three_pods());
+    quiet.lose_reused(Outcome::Refused, "another", 12.0);
+    assert_answer(&judge(&quiet.record()), Answer::Inconclusive, "service/elsewhere");
 }

@@ -80,7 +80,8 @@ fn table_of_requests(out: &mut String, verdict: &Verdict) {
     let longest = verdict.lanes.values().map(|lane| lane.longest_outage_ms).fold(0.0, f64::max);
     row("all", "all", &verdict.requests, verdict.latency_ms, Some(longest));
     for (name, lane) in verdict.lanes.iter().take(MOST_ROWS) {
-        row("", &format!("lane {name}"), &lane.requests, lane.latency_ms, Some(lane.longest_outage_ms));
+        let control = if lane.is_control { " (control)" } else { "" };
+        row("", &format!("lane {name}{control}"), &lane.requests, lane.latency_ms, Some(lane.longest_outage_ms));
     }
     for (at, (phase, summary)) in verdict.phases.iter().enumerate() {
         let class = if at == 0 { "first" } else { "" };

@@ -45,7 +45,12 @@ pub fn held() -> Verdict {
         requests: requests(sent, &[], &[]),
         latency_ms,
     };
-    let lane = |sent| LaneSummary { requests: requests(sent, &[], &[]), latency_ms: CALM, longest_outage_ms: 0.0 };
+    let lane = |sent| LaneSummary {
+        requests: requests(sent, &[], &[]),
+        latency_ms: CALM,
+        longest_outage_ms: 0.0,
+        is_control: false,
+    };
     Verdict {
         experiment: "drain-one-node".to_owned(),
         scenario: Some("B1".to_owned()),
@@ -98,6 +103,7 @@ pub fn broken() -> Verdict {
                     requests: requests(6_000, &[(Outcome::Refused, 118)], &[("prestop-missing", 118)]),
                     latency_ms: ROUGH,
                     longest_outage_ms: 1_240.0,
+                    is_control: false,
                 },
             ),
             (
@@ -110,6 +116,7 @@ pub fn broken() -> Verdict {
                     ),
                     latency_ms: CALM,
                     longest_outage_ms: 180.0,
+                    is_control: false,
                 },
             ),
         ]),
