@@ -193,8 +193,13 @@ fn main() -> ExitCode {
         let name = case.name();
         let file = scratch.path().join(format!("{name}.yaml"));
         std::fs::write(&file, case.yaml()).unwrap();
-        let here = run(&bin, None, &file, &name, &scratch.path().join(format!("{name}-sandbox")));
-        let there = run(&bin, Some(&on), &file, &name, &scratch.path().join(format!("{name}-real")));
+        let out = |side: &str| scratch.path().join(format!("{name}-{side}"));
+        // At the same time: both mostly wait.
+        let (here, there) = std::thread::scope(|scope| {
+            let here = scope.spawn(|| run(&bin, None, &file, &name, &out("sandbox")));
+            let there = run(&bin, Some(&on), &file, &name, &out("real"));
+            (here.join().unwrap(), there)
+        });
         if here.is_ok() && here == there {
             same += 1;
             println!("{name}: same: {}", tell(&here));

@@ -4,7 +4,8 @@
 //!
 //! `EVENKEEL_TEST_ROUNDS` and `EVENKEEL_TEST_SEED` repeat the suite, each round in another order;
 //! `EVENKEEL_TEST_ONLY` takes files whose path contains it; `EVENKEEL_TEST_INTERRUPT=1` sends Ctrl-C in the middle of
-//! each instead, and looks at what is left.
+//! each instead, and looks at what is left; `EVENKEEL_TEST_HEAL=1` takes the twins alone, and runs each once more with the
+//! patch that its first finding names, which must hold.
 
 use std::{
     io::{BufRead, BufReader},
@@ -19,10 +20,11 @@ use evenkeel::{
         self,
         schema::{Expectation, Experiment},
     },
-    judge::verdict::{Answer, Requests, Verdict},
+    judge::verdict::{Answer, Patch, PatchHow, Requests, Verdict},
 };
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::Api;
+use serde_json::Value;
 
 /// Fewer would say nothing about how well losses are seen.
 const LEAST_LOST_IN_A_TWIN: u64 = 20;
@@ -36,7 +38,12 @@ fn main() -> ExitCode {
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (rounds, seed) = (number("EVENKEEL_TEST_ROUNDS", 1), number("EVENKEEL_TEST_SEED", 1));
     let only = std::env::var("EVENKEEL_TEST_ONLY").unwrap_or_default();
-    let interrupt = std::env::var("EVENKEEL_TEST_INTERRUPT").is_ok_and(|value| value == "1");
+    let is_set = |name: &str| std::env::var(name).is_ok_and(|value| value == "1");
+    let how = match (is_set("EVENKEEL_TEST_INTERRUPT"), is_set("EVENKEEL_TEST_HEAL")) {
+        (true, _) => How::Interrupted,
+        (_, true) => How::Healed,
+        _ => How::Whole,
+    };
     let keep = std::env::var_os("EVENKEEL_TEST_OUT").map(PathBuf::from);
     let scratch = tempfile::tempdir().unwrap();
     let out = keep.unwrap_or_else(|| scratch.path().to_owned());
@@ -46,7 +53,10 @@ fn main() -> ExitCode {
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments"), &mut files);
     files.sort();
     files.retain(|file| file.to_string_lossy().contains(&only));
-    let round = Round { on, out, interrupt, again: AtomicU32::new(0) };
+    if how == How::Healed {
+        files.retain(|file| wanted(&read(file)).is_some());
+    }
+    let round = Round { on, out, how, again: AtomicU32::new(0) };
     let (passed, failed) = (AtomicU32::new(0), AtomicU32::new(0));
     for number in 1..=rounds {
         shuffle(&mut files, seed + number);
@@ -67,11 +77,22 @@ fn main() -> ExitCode {
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What is done with each file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// It is run to its end.
+    Whole,
+    /// Ctrl-C in the middle.
+    Interrupted,
+    /// It is run, and once more with the patch that it brought.
+    Healed,
+}
+
 /// What the runs of a round share.
 struct Round {
     on: On,
     out: PathBuf,
-    interrupt: bool,
+    how: How,
     again: AtomicU32,
 }
 
@@ -80,8 +101,12 @@ impl Round {
     fn one(&self, number: u64, file: &Path) -> bool {
         let name = file.file_stem().unwrap().to_str().unwrap();
         let folder = self.out.join(format!("{number}-{name}"));
-        let mut result =
-            if self.interrupt { interrupted(file, &self.on, &folder) } else { run(file, &self.on, &folder) };
+        let run = match self.how {
+            How::Whole => run,
+            How::Interrupted => interrupted,
+            How::Healed => healed,
+        };
+        let mut result = run(file, &self.on, &folder);
         if let Err(Wrong::Inconclusive(why)) = &result
             && self.again.fetch_add(1, Ordering::Relaxed) < INCONCLUSIVE_MAX
         {
@@ -151,6 +176,72 @@ fn read(file: &Path) -> Experiment {
 }
 
 fn run(file: &Path, on: &On, folder: &Path) -> Result<String, Wrong> {
+    verdict(file, on, folder).map(|(_, summary)| summary)
+}
+
+/// A twin is broken, and holds with the patch of its first finding; where no setting cures it, there is none.
+fn healed(file: &Path, on: &On, folder: &Path) -> Result<String, Wrong> {
+    let (verdict, summary) = verdict(file, on, folder)?;
+    let Some(patch) = verdict.findings.first().and_then(|finding| finding.patch.as_ref()) else {
+        return Ok(format!("{summary}, which has no patch"));
+    };
+    let mut experiment = read(file);
+    patched(&mut experiment.spec.given.apply, patch)?;
+    experiment.metadata.twin_of = None;
+    experiment.spec.expect.retain(|expectation| !matches!(expectation, Expectation::Finding(_)));
+    let text = serde_json::to_string_pretty(&experiment).map_err(|error| error.to_string())?;
+    let healed = folder.join("healed.yaml");
+    std::fs::write(&healed, text).map_err(|error| error.to_string())?;
+    let summary = run(&healed, on, &folder.join("healed"))?;
+    Ok(format!("{summary} with {}", patch.command))
+}
+
+/// Makes the change that a patch is to the manifest of its object.
+fn patched(objects: &mut Vec<Value>, patch: &Patch) -> Result<(), String> {
+    if patch.how == PatchHow::Create {
+        objects.push(patch.body.clone());
+        return Ok(());
+    }
+    let named = |object: &&mut Value| {
+        let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        format!("{}/{}", of("/kind").to_lowercase(), of("/metadata/name")) == patch.object
+    };
+    let object = objects.iter_mut().find(named).ok_or_else(|| format!("{} is not in the file", patch.object))?;
+    merge(object, &patch.body);
+    Ok(())
+}
+
+/// A strategic merge as far as these patches go: null removes, and items of lists are merged that have the same name.
+fn merge(into: &mut Value, patch: &Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                match value {
+                    Value::Null => drop(into.shift_remove(key)),
+                    value => merge(into.entry(key).or_insert(Value::Null), value),
+                }
+            }
+        }
+        (Value::Array(into), Value::Array(patch)) => {
+            for item in patch {
+                let same =
+                    into.iter_mut().find(|one| item.get("name").is_some() && one.get("name") == item.get("name"));
+                match same {
+                    Some(one) => merge(one, item),
+                    None => into.push(item.clone()),
+                }
+            }
+        }
+        (into, Value::Object(patch)) => {
+            *into = Value::Object(serde_json::Map::new());
+            merge(into, &Value::Object(patch.clone()));
+        }
+        (into, patch) => patch.clone_into(into),
+    }
+}
+
+/// The verdict of a whole run, where it is what the file says that it should be, and its summary.
+fn verdict(file: &Path, on: &On, folder: &Path) -> Result<(Verdict, String), Wrong> {
     let experiment = read(file);
     let output = Command::new(executable())
         .args([Path::new("run"), file, Path::new("--on"), Path::new(&on.to_string()), Path::new("--out"), folder])
@@ -181,7 +272,7 @@ fn run(file: &Path, on: &On, folder: &Path) -> Result<String, Wrong> {
     let undone = verdict.undo.complete;
     let why = || format!("exit {:?}: {summary}\n{told}", output.status.code());
     match verdict.verdict {
-        _ if right && undone => Ok(summary),
+        _ if right && undone => Ok((verdict, summary)),
         Answer::Inconclusive => Err(Wrong::Inconclusive(why())),
         _ => Err(Wrong::Otherwise(why())),
     }

@@ -492,13 +492,17 @@ pub struct Wait {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minProperties" = 1))]
     pub pods_gone: Option<Labels>,
-    /// How long a condition may take.
-    #[serde(default = "default_wait_within")]
+    /// How long a condition may take. Not written where it is the usual time, since it must not stand with `time`.
+    #[serde(default = "default_wait_within", skip_serializing_if = "is_default_wait_within")]
     pub within: Span,
 }
 
 fn default_wait_within() -> Span {
     Span::from_millis(120_000)
+}
+
+fn is_default_wait_within(within: &Span) -> bool {
+    *within == default_wait_within()
 }
 
 /// So many pods with these labels.
