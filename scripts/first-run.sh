@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 name="evenkeel-first-run"
 if [ -x ../shared/kind/ready ]; then
-  ../shared/kind/ready >/dev/null
+  ../shared/kind/ready >/dev/null || ../shared/kind/ready >/dev/null # now and then a pipe in it breaks
   export EVENKEEL_NODE_IMAGE="${EVENKEEL_NODE_IMAGE:-kindest/node:v1.34.4}"
 fi
 for tool in cargo docker kind; do

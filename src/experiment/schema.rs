@@ -494,6 +494,7 @@ pub struct Wait {
     pub pods_gone: Option<Labels>,
     /// How long a condition may take. Not written where it is the usual time, since it must not stand with `time`.
     #[serde(default = "default_wait_within", skip_serializing_if = "is_default_wait_within")]
+    #[schemars(extend("default" = "2m"))]
     pub within: Span,
 }
 
