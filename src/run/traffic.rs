@@ -20,7 +20,7 @@ use crate::{
     },
     load::{
         self,
-        lane::{Destination, LaneOptions, LaneSpec, Route, RoutedLane, Shape, TlsSpec},
+        lane::{Destination, LaneOptions, LaneSpec, Route, RoutedLane, Shape, Share, TlsSpec},
         message::LoadMessage,
     },
     plan::{
@@ -210,6 +210,7 @@ fn options(lane: &Lane, namespace: &str) -> LaneOptions {
     });
     LaneOptions {
         shape: lane.shape.as_ref().map_or(Shape::Constant, Shape::from),
+        share: Share::default(),
         protocol: lane.protocol,
         send: lane.send.clone(),
         for_us: None,
