@@ -36,6 +36,18 @@ impl Validator<'_> {
             self.speech(&path, &lane);
             self.target(&path, &lane);
         }
+        self.agents(&list);
+    }
+
+    /// Agents send what is asked from inside, and nothing else.
+    fn agents(&mut self, lanes: &Path) {
+        let at = spec().key("agents");
+        let is_outside = |lane: &Node| lane.get("from").and_then(Node::text) == Some("outside");
+        let all_outside = self.root.at(lanes).is_some_and(|lanes| lanes.items().iter().all(is_outside));
+        if all_outside && self.root.at(&at).is_some() {
+            let what = "agents send the lanes with `from: inside`, and there is none";
+            self.problem(&at, what, "leave it out, or write `from: inside` in a lane");
+        }
     }
 
     fn request(&mut self, path: &Path, lane: &Lane) {
