@@ -1,10 +1,12 @@
-//! An agent from the harness's side: a fresh pod for each run, started, followed, stopped and removed.
+//! The agents of a run from the harness's side: fresh pods, started together, followed, stopped and removed.
 //!
 //! Fresh, since a fresh address means that no entry which an earlier run left in a node's NAT table can be taken for a
-//! loss of this one.
+//! loss of this one. Each sends its share of every lane, from one moment of the run's clock on, and what they say is
+//! passed on as if there were one.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
+use futures::future::{join_all, try_join_all};
 use kube::Client;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -15,60 +17,67 @@ use tokio::{
 use super::{
     error::AgentError,
     follow::{Conversation, Follower, Pace, Progress},
-    standing::StandingPod,
+    merge::{Ear, Merger},
+    standing::StandingJob,
     transport::{PodProxy, Transport},
-    unsent::Coverage,
 };
 use crate::{
-    load::{lane::LaneSpec, message::LoadMessage},
+    load::{
+        lane::{LaneSpec, Share},
+        message::LoadMessage,
+    },
     record::clock::Sink,
 };
 
-/// An agent whose lanes run. Dropped without [`Agent::stop`], its pod is removed as far as the process still gets.
-pub struct Agent {
-    pod: StandingPod,
+/// Agents whose lanes run. Dropped without [`Agents::stop`], their Job is removed as far as the process still gets.
+pub struct Agents {
+    job: StandingJob,
     following: Following,
 }
 
-/// Where, as what and for how long an agent's pod runs.
+/// How many agents there are, where, as what and for how long they run.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The pod's name, from [`super::pod::new_name`]; chosen by the caller, who writes it down before it is there.
+    /// The name of their Job, from [`super::job::new_name`]; chosen by the caller, who writes it down before it is there.
     pub name: String,
-    /// The node that it stands on.
-    pub node: String,
-    /// Its image.
+    /// How many.
+    pub agents: NonZeroU32,
+    /// The nodes that they stand on. At least one.
+    pub nodes: Vec<String>,
+    /// Their image.
     pub image: String,
-    /// Until when the Lease holds under which its run stands; the load ends then, unless it is renewed.
+    /// Until when the Lease holds under which their run stands; the load ends then, unless it is renewed.
     pub lease_until: watch::Receiver<Instant>,
 }
 
-/// Creates an agent's pod on a node, waits until it is ready, and starts the lanes. Their messages go to `messages`,
-/// with times on the run's clock (`sink.clock()`); notes about the agent itself go to the sink.
+/// Creates the Job of the agents, waits until all of them are ready, and has them begin the lanes together; then it
+/// returns. Their messages go to `messages` as those of one generator, with times on the run's clock (`sink.clock()`);
+/// notes about the agents themselves go to the sink.
 ///
-/// Needs the rights to create, get, list, watch and delete pods, and to get and create `pods/proxy`. When it fails or
-/// is dropped half-way, the pod is removed. The client's default retry must be off, or a dead agent is seen late.
+/// Needs the rights to create, get, list, watch and delete jobs, to get, list and watch pods and events, and to get and
+/// create `pods/proxy`. When it fails or is dropped half-way, the Job is removed. The client's default retry must be
+/// off, or a dead agent is seen late.
 pub async fn start(
     client: Client,
     namespace: &str,
     place: &Place,
-    lanes: Vec<LaneSpec>,
+    lanes: &[LaneSpec],
     sink: Sink,
     messages: mpsc::UnboundedSender<LoadMessage>,
-) -> Result<Agent, AgentError> {
-    let pod = StandingPod::create(client.clone(), namespace, place).await?;
+) -> Result<Agents, AgentError> {
+    let job = StandingJob::create(client.clone(), namespace, place).await?;
     let begun = async {
-        pod.ready().await?;
-        let proxy = PodProxy::new(client, namespace, pod.name());
-        let talk = |why| AgentError::Talk { pod: pod.full_name(), why };
-        let conversation = Conversation::new(proxy, Pace::RUN, place.lease_until.clone());
-        begin(conversation, pod.name(), lanes, sink, messages).await.map_err(talk)
+        let talk = |pod: String| {
+            let proxy = PodProxy::new(client.clone(), namespace, &pod);
+            (pod, Conversation::new(proxy, Pace::RUN, place.lease_until.clone()))
+        };
+        begin(job.ready().await?.into_iter().map(talk).collect(), lanes, sink, messages).await
     }
     .await;
     match begun {
-        Ok(following) => Ok(Agent { pod, following }),
+        Ok(following) => Ok(Agents { job, following }),
         Err(error) => {
-            if let Err(left) = pod.remove().await {
+            if let Err(left) = job.remove().await {
                 tracing::warn!("{left}");
             }
             Err(error)
@@ -76,68 +85,84 @@ pub async fn start(
     }
 }
 
-impl Agent {
-    /// The pod's name, in the namespace it was started in.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.pod.name()
-    }
-
-    /// Stops the lanes, waits for what is open, passes on the remaining messages, removes the pod, and returns when it
-    /// is gone. That the agent died before is no error here: the sink has it as a taint.
+impl Agents {
+    /// Stops the lanes, waits for what is open, passes on the remaining messages, removes the Job, and returns when it
+    /// is gone with its pods. That an agent died before is no error here: the sink has it as a taint.
     pub async fn stop(self) -> Result<(), AgentError> {
         self.following.finish().await;
-        self.pod.remove().await
+        self.job.remove().await
     }
 }
 
-/// A follower at work.
+/// Followers at work, one for each agent, and what makes one stream of theirs.
 pub(super) struct Following {
-    task: JoinHandle<()>,
-    stop: Option<oneshot::Sender<()>>,
+    followers: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    merging: JoinHandle<()>,
 }
 
 impl Following {
-    /// Stops the agent and waits for its last message.
+    /// Stops the agents and waits for their last messages.
     pub(super) async fn finish(mut self) {
-        if let Some(stop) = self.stop.take() {
+        let followed = std::mem::take(&mut self.followers).into_iter().map(|(stop, task)| {
             // It fails only when the follower has ended.
-            let _ = stop.send(());
+            _ = stop.send(());
+            task
+        });
+        let followed: Vec<JoinHandle<()>> = followed.collect();
+        for error in join_all(followed).await.into_iter().filter_map(Result::err) {
+            tracing::error!(%error, "following a load agent broke off");
         }
-        if let Err(error) = (&mut self.task).await {
-            tracing::error!(%error, "following the load agent broke off");
+        if let Err(error) = (&mut self.merging).await {
+            tracing::error!(%error, "merging what the load agents say broke off");
         }
     }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.task.abort();
+        self.followers.iter().for_each(|(_, task)| task.abort());
+        self.merging.abort();
     }
 }
 
-/// Sets an agent that answers to work; in words why not.
+/// Sets agents that answer to work, each with its share of the lanes, and returns when they have begun. They are named
+/// by their pods. At least one.
 pub(super) async fn begin<T: Transport>(
-    conversation: Conversation<T>,
-    name: &str,
-    lanes: Vec<LaneSpec>,
+    agents: Vec<(String, Conversation<T>)>,
+    lanes: &[LaneSpec],
     sink: Sink,
     messages: mpsc::UnboundedSender<LoadMessage>,
-) -> Result<Following, String> {
-    let offset = conversation.offset(&sink).await?;
-    let started = conversation.start(lanes.clone()).await?;
-    let coverage = Coverage::from(&lanes, offset.run_us(started.origin_us)).map_err(|error| error.to_string())?;
+) -> Result<Following, AgentError> {
+    let talk = |pod: &str, why: String| AgentError::Talk { pod: pod.to_owned(), why };
+    let count = u32::try_from(agents.len()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let shared = |share| lanes.iter().map(|lane| lane.shared(share)).collect();
+    let shares: Vec<Vec<LaneSpec>> = Share::all(count).map(shared).collect();
+
+    let sink = &sink;
+    let offsets = agents.iter().map(async |(pod, one)| one.offset(sink).await.map_err(|why| talk(pod, why)));
+    let offsets = try_join_all(offsets).await?;
+    let ahead = agents.iter().map(|(_, one)| one.pace().begin_ahead).max().unwrap_or_default();
+    let begin_us = sink.clock().at(Instant::now() + ahead);
+    let started = agents.iter().zip(&offsets).zip(&shares).map(async |(((pod, one), offset), lanes)| {
+        one.start(lanes.clone(), offset.agent_us(begin_us)).await.map_err(|why| talk(pod, why))
+    });
+    try_join_all(started).await?;
+
+    let (merging, heard) = mpsc::unbounded_channel();
+    let merger = Merger::new(&shares, begin_us, messages);
     let longest_us = lanes.iter().map(|lane| lane.timeout_us.max(lane.connect_timeout_us)).max().unwrap_or(0);
-    let follower = Follower {
-        conversation,
-        name: name.to_owned(),
-        sink,
-        messages,
-        offset,
-        coverage,
-        open_at_most: Duration::from_micros(u64::try_from(longest_us).unwrap_or(0)),
-        progress: Progress::default(),
+    let open_at_most = Duration::from_micros(u64::try_from(longest_us).unwrap_or(0));
+    let follow = |(agent, ((name, conversation), offset))| {
+        let ear = Ear { agent, merging: merging.clone() };
+        let (sink, progress) = (sink.clone(), Progress::default());
+        let follower = Follower { conversation, name, sink, ear, offset, open_at_most, progress };
+        let (stop, told) = oneshot::channel();
+        (stop, tokio::spawn(follower.follow(told)))
     };
-    let (stop, told) = oneshot::channel();
-    Ok(Following { task: tokio::spawn(follower.follow(told)), stop: Some(stop) })
+    let followers = agents.into_iter().zip(offsets).enumerate().map(follow).collect();
+    let following = Following { followers, merging: tokio::spawn(merger.merge(heard)) };
+    // What comes next must find the load under way.
+    let begin = u64::try_from(begin_us).map(Duration::from_micros).unwrap_or_default();
+    tokio::time::sleep_until(sink.clock().origin() + begin).await;
+    Ok(following)
 }

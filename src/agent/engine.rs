@@ -30,9 +30,9 @@ pub(super) struct Load {
     pub(super) stop: BoxFuture<'static, Result<(), String>>,
 }
 
-/// Starts lanes whose messages go there; in words why not.
+/// Starts lanes that begin at a moment to come and whose messages go there; in words why not.
 pub(super) type StartLoad =
-    dyn Fn(Vec<LaneSpec>, mpsc::UnboundedSender<LoadMessage>) -> Result<Load, String> + Send + Sync;
+    dyn Fn(Instant, Vec<LaneSpec>, mpsc::UnboundedSender<LoadMessage>) -> Result<Load, String> + Send + Sync;
 
 /// How far an agent has come.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +76,12 @@ pub(super) enum EngineError {
     /// It was never started.
     #[error("this agent has not been started")]
     NotStarted,
+    /// The moment at which the lanes were to begin is over.
+    #[error("the lanes were to begin {late_us} µs before this request came; the API server was slow to pass it on")]
+    TooLate {
+        /// For how long, in microseconds.
+        late_us: Micros,
+    },
     /// The load core would not.
     #[error("failed to start the lanes: {0}")]
     Load(String),
@@ -124,11 +130,11 @@ impl Engine {
             };
         }
         let (messages, incoming) = mpsc::unbounded_channel();
-        let load = match (self.start_load)(request.lanes.clone(), messages) {
+        let load = match self.begin(&request, messages) {
             Ok(load) => load,
-            Err(why) => {
+            Err(error) => {
                 self.state.send_modify(|state| state.stage = Stage::Ready);
-                return Err(EngineError::Load(why));
+                return Err(error);
             }
         };
         let started = Started { origin_us: self.clock.at(load.origin) };
@@ -139,6 +145,14 @@ impl Engine {
         // The pump ends when the load's messages end, at the latest with the process.
         tokio::spawn(Arc::clone(self).pump(load, started, incoming));
         Ok(started)
+    }
+
+    fn begin(&self, request: &StartRequest, messages: mpsc::UnboundedSender<LoadMessage>) -> Result<Load, EngineError> {
+        let late_us = self.clock.now().saturating_sub(request.begin_us);
+        let begin_us = u64::try_from(request.begin_us).ok().filter(|_| late_us < 0);
+        let begin_us = begin_us.ok_or(EngineError::TooLate { late_us })?;
+        let moment = self.clock.origin() + Duration::from_micros(begin_us);
+        (self.start_load)(moment, request.lanes.clone(), messages).map_err(EngineError::Load)
     }
 
     /// Tells the lanes to end, and doesn't wait for it. Once more does no harm.

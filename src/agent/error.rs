@@ -29,48 +29,48 @@ pub enum AgentError {
     /// The agent has lived as long as it may.
     #[error("the agent has run for {0:?}, the longest it may; raise --max-life for longer experiments")]
     TooOld(Duration),
-    /// The API server would not have the pod.
-    #[error("failed to create the agent pod {pod}: {hint}")]
+    /// The API server would not have the Job.
+    #[error("failed to create the agents' job {job}: {hint}")]
     Create {
-        /// The pod, as `namespace/name`.
-        pod: String,
+        /// The Job, as `namespace/name`.
+        job: String,
         /// What to try.
         hint: String,
         /// The API server's words.
         #[source]
         source: Box<kube::Error>,
     },
-    /// The pod did not get ready, and will not.
-    #[error("the agent pod {pod} cannot start: {why}")]
+    /// A pod did not get ready, and will not.
+    #[error("the agents of job {job} cannot start: {why}")]
     CannotStart {
-        /// The pod, as `namespace/name`.
-        pod: String,
+        /// The Job, as `namespace/name`.
+        job: String,
         /// Why, and what to try.
         why: String,
     },
-    /// The pod was not ready in time.
-    #[error("the agent pod {pod} was not ready within {within:?}; last seen: {last}")]
+    /// The pods were not all ready in time.
+    #[error("the agents of job {job} were not ready within {within:?}; last seen: {last}")]
     NotReady {
-        /// The pod, as `namespace/name`.
-        pod: String,
-        /// How long it had.
+        /// The Job, as `namespace/name`.
+        job: String,
+        /// How long they had.
         within: Duration,
-        /// Its state as it was last seen.
+        /// Their state as it was last seen.
         last: String,
     },
-    /// The agent is up, but talking to it failed.
+    /// An agent is up, but talking to it failed.
     #[error("failed to talk to the agent pod {pod} through the API server: {why}")]
     Talk {
-        /// The pod, as `namespace/name`.
+        /// The pod.
         pod: String,
         /// What happened.
         why: String,
     },
-    /// The pod is still there.
-    #[error("failed to remove the agent pod {pod}: {why}; remove it with `kubectl delete pod`")]
+    /// The Job is still there, or one of its pods.
+    #[error("failed to remove the agents' job {job}: {why}; remove it with `kubectl delete job`")]
     NotRemoved {
-        /// The pod, as `namespace/name`.
-        pod: String,
+        /// The Job, as `namespace/name`.
+        job: String,
         /// What happened.
         why: String,
     },

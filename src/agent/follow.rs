@@ -7,18 +7,18 @@ use std::time::Duration;
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     time::Instant,
 };
 
 use super::{
+    merge::{Ear, Said},
     offset::{Offset, Reading},
     protocol::{
         CLOCK, ClockReading, Decoded, Dropped, MESSAGES, Messages, Numbered, START, STOP, StartRequest, Started,
         Stopping, Totals, shifted,
     },
     transport::{CallError, Transport},
-    unsent::Coverage,
 };
 use crate::{
     load::{lane::LaneSpec, message::LoadMessage},
@@ -48,6 +48,9 @@ pub(super) struct Pace {
     pub(super) retry_every: Duration,
     /// For how long requests may fail before the agent counts as lost.
     pub(super) lost_after: Duration,
+    /// How far ahead lies the moment at which all agents are told to begin: each must hear of it by then, over an API
+    /// server that may be busy.
+    pub(super) begin_ahead: Duration,
 }
 
 impl Pace {
@@ -57,6 +60,7 @@ impl Pace {
         call_within: Duration::from_secs(5),
         retry_every: Duration::from_millis(200),
         lost_after: Duration::from_secs(20),
+        begin_ahead: Duration::from_secs(2),
     };
 }
 
@@ -73,6 +77,11 @@ impl<T: Transport> Conversation<T> {
         Self { transport, pace, lease_until }
     }
 
+    /// How patient it is.
+    pub(super) const fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// Reads the agent's clock, for the offset to the run's.
     pub(super) async fn offset(&self, sink: &Sink) -> Result<Offset, String> {
         let mut readings = Vec::with_capacity(CLOCK_READINGS);
@@ -85,10 +94,10 @@ impl<T: Transport> Conversation<T> {
         Offset::best(&readings).ok_or_else(|| "its clock was not read".to_owned())
     }
 
-    /// Starts the lanes.
-    pub(super) async fn start(&self, lanes: Vec<LaneSpec>) -> Result<Started, String> {
+    /// Has the lanes begin at a time of the agent's clock. One that has passed is refused.
+    pub(super) async fn start(&self, lanes: Vec<LaneSpec>, begin_us: Micros) -> Result<Started, String> {
         let abandoned_after_ms = u64::try_from(ABANDONED_AFTER.as_millis()).unwrap_or(u64::MAX);
-        let request = serde_json::to_string(&StartRequest { lanes, abandoned_after_ms })
+        let request = serde_json::to_string(&StartRequest { lanes, begin_us, abandoned_after_ms })
             .map_err(|error| format!("the lanes cannot be written as JSON: {error}"))?;
         self.call(Method::POST, START, Some(request)).await
     }
@@ -136,12 +145,10 @@ pub(super) struct Follower<T> {
     pub(super) name: String,
     /// Where notes go, and the run's clock.
     pub(super) sink: Sink,
-    /// Where messages go.
-    pub(super) messages: mpsc::UnboundedSender<LoadMessage>,
+    /// Where messages go, and word of its end.
+    pub(super) ear: Ear,
     /// The offset as it was at the start: all messages are moved by the same.
     pub(super) offset: Offset,
-    /// Up to when each lane has told.
-    pub(super) coverage: Coverage,
     /// How long after the stop requests can still be open.
     pub(super) open_at_most: Duration,
     /// The progress of the conversation, from its default.
@@ -158,25 +165,28 @@ pub(super) struct Progress {
 
 impl<T: Transport> Follower<T> {
     /// Passes messages on until told to stop, then stops the agent and passes on the rest. Ends without an error also
-    /// when the agent dies: that is noted, and the requests that it did not send are reported as such.
+    /// when the agent dies: that is noted, and told at once, so that what it does not send is known to be unsent.
     pub(super) async fn follow(mut self, mut stop: oneshot::Receiver<()>) {
-        let (died, told_us) = match self.until_told(&mut stop).await {
+        match self.until_told(&mut stop).await {
             Ok(()) => {
-                let told_us = self.sink.clock().now();
-                (self.drain().await.err(), told_us)
+                let at_us = self.sink.clock().now();
+                if let Err(why) = self.drain().await {
+                    self.died(&format!("ended before its last messages: {why}"));
+                }
+                self.ear.hear(Said::Over { at_us });
             }
             Err(why) => {
-                self.note(NoteKind::Taint, format!("the load agent {} ended: {why}", self.name));
+                self.died(&format!("ended: {why}"));
                 // How much was not sent is known when the load would have ended.
                 drop(stop.await);
-                self.pass_on_unsent(self.sink.clock().now());
-                return;
+                self.ear.hear(Said::Over { at_us: self.sink.clock().now() });
             }
-        };
-        if let Some(why) = died {
-            self.note(NoteKind::Taint, format!("the load agent {} ended before its last messages: {why}", self.name));
-            self.pass_on_unsent(told_us);
         }
+    }
+
+    fn died(&self, how: &str) {
+        self.note(NoteKind::Taint, format!("the load agent {} {how}", self.name));
+        self.ear.hear(Said::Died);
     }
 
     /// Fetches until told to stop; in words why the agent ended before.
@@ -242,18 +252,7 @@ impl<T: Transport> Follower<T> {
 
     fn pass_on(&mut self, message: LoadMessage) {
         self.progress.totals.count(&message);
-        let message = shifted(message, self.offset.by_us);
-        if let LoadMessage::Interval(interval) = &message {
-            self.coverage.cover(&interval.counts);
-        }
-        // Nobody takes it when the run is being broken off.
-        drop(self.messages.send(message));
-    }
-
-    fn pass_on_unsent(&self, until_us: Micros) {
-        for message in self.coverage.unsent_until(until_us) {
-            drop(self.messages.send(message));
-        }
+        self.ear.hear(Said::Load(shifted(message, self.offset.by_us)));
     }
 
     /// All that the agent's generator said must have come or be counted as dropped.

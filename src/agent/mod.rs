@@ -11,19 +11,23 @@
 //! * `routes`: requests and their answers.
 //!
 //! In the harness:
-//! * [`client`]: a pod from its creation to its removal.
-//! * [`pod`]: the pod's manifest, and what its state means.
-//! * `standing`: creating the pod, waiting for it, removing it.
-//! * `transport`: the way to it through the API server.
-//! * [`offset`]: from the agent's clock to the run's.
-//! * `follow`: fetching the messages, each exactly once.
-//! * `unsent`: what the lanes of an agent that died did not send.
+//! * [`client`]: the agents of a run from their creation to their removal.
+//! * [`job`]: the manifest of the Job whose pods they are, and how far all of them are.
+//! * [`pod`]: the template of a pod, and what its state means.
+//! * `standing`: creating the Job, waiting for its pods, removing it.
+//! * `transport`: the way to a pod through the API server.
+//! * [`offset`]: between an agent's clock and the run's.
+//! * `follow`: fetching an agent's messages, each exactly once.
+//! * `merge`: the messages of all agents as those of one.
+//! * `unsent`: what an agent that died did not send.
 
 mod buffer;
 pub mod client;
 mod engine;
 pub mod error;
 mod follow;
+pub mod job;
+mod merge;
 pub mod offset;
 pub mod pod;
 pub mod protocol;

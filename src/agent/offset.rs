@@ -42,10 +42,10 @@ impl Offset {
         readings.iter().copied().map(Self::of).min_by_key(|offset| offset.uncertainty_us)
     }
 
-    /// A time of the agent's clock on the run's clock.
+    /// A time of the run's clock on the agent's clock.
     #[must_use]
-    pub const fn run_us(self, agent_us: Micros) -> Micros {
-        agent_us + self.by_us
+    pub const fn agent_us(self, run_us: Micros) -> Micros {
+        run_us - self.by_us
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
         let readings = [reading(0, 900, 1_000), reading(2_000, 2_010, 2_020), reading(3_000, 3_001, 9_000)];
         let best = Offset::best(&readings).unwrap();
         assert_eq!(best, Offset { by_us: 0, uncertainty_us: 10 });
-        assert_eq!(best.run_us(123), 123);
+        assert_eq!(Offset { by_us: 23, ..best }.agent_us(123), 100);
         assert_eq!(Offset::best(&[]), None);
     }
 }

@@ -1,78 +1,67 @@
-//! The agent's pod: its manifest, and what the state of such a pod means. Pure.
+//! An agent's pod: the template of it, and what the state of such a pod means. Pure.
 //!
-//! It passes the *restricted* profile of Pod Security, stands on the node it is told to even when that is cordoned or
+//! It passes the *restricted* profile of Pod Security, stands on the nodes it is told to even when they are cordoned or
 //! tainted, has no CPU limit (throttling would taint the measurement), and ends by itself.
 
-use std::{
-    collections::BTreeMap,
-    hash::{BuildHasher, RandomState},
-};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
         Affinity, Capabilities, Container, ContainerPort, ContainerState, HTTPGetAction, NodeAffinity, NodeSelector,
-        NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSecurityContext, PodSpec, Probe, ResourceRequirements,
-        SeccompProfile, SecurityContext, Toleration,
+        NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        ResourceRequirements, SeccompProfile, SecurityContext, Toleration, TopologySpreadConstraint,
     },
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
 
-use super::protocol::{PORT, READY};
+use super::{
+    job::NAME,
+    protocol::{PORT, READY},
+};
 use crate::cluster::apply::MANAGED_BY;
 
-/// The agents' `app.kubernetes.io/name`, and the beginning of their pods' names.
-pub const NAME: &str = "evenkeel-agent";
-/// The longest that an agent may live, in seconds: a minute more than its own `--max-life`, so that it can say why.
-const DEADLINE_S: i64 = 3_660;
+/// Whose pod it is, by the name of the Job.
+const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Time between SIGTERM and SIGKILL, in seconds: the agent ends within two.
 pub const GRACE_S: i64 = 5;
 /// The user of distroless images' `nonroot`: any but 0 would do.
 const USER: i64 = 65_532;
 
-/// A name for an agent's pod that no other has: chosen here, so that the pod can be removed although the answer to its
-/// creation was lost.
+/// The labels of a Job of agents and of its pods. No application's selector has them.
 #[must_use]
-pub fn new_name() -> String {
-    // The characters of Kubernetes' own generated names: no vowels, so no words, and nothing to mistake.
-    const CHARACTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    const LENGTH: u32 = 8;
-    // The standard library's randomly keyed hasher is the randomness at hand.
-    let mut random = RandomState::new().hash_one(NAME);
-    let mut suffix = String::new();
-    for _ in 0..LENGTH {
-        let count = CHARACTERS.len() as u64;
-        suffix.push(char::from(CHARACTERS[usize::try_from(random % count).unwrap_or(0)]));
-        random /= count;
-    }
-    format!("{NAME}-{suffix}")
+pub fn labels(job: &str) -> BTreeMap<String, String> {
+    let labels = [("app.kubernetes.io/name", NAME), (INSTANCE, job), MANAGED_BY];
+    labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
-/// The labels of an agent's pod. No application's selector has them.
+/// What selects the pods of a Job of agents, and no others.
 #[must_use]
-pub fn labels() -> BTreeMap<String, String> {
-    [("app.kubernetes.io/name", NAME), MANAGED_BY].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+pub fn selector(job: &str) -> String {
+    format!("{INSTANCE}={job}")
 }
 
-/// The manifest. The image's entry point must be evenkeel.
+/// The template. The image's entry point must be evenkeel.
 #[must_use]
-pub fn manifest(namespace: &str, name: &str, node: &str, image: &str) -> Pod {
+pub fn template(job: &str, nodes: &[String], image: &str) -> PodTemplateSpec {
     let annotation = ("cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(), "false".to_owned());
-    Pod {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: Some(namespace.to_owned()),
-            labels: Some(labels()),
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels(job)),
             annotations: Some([annotation].into()),
             ..ObjectMeta::default()
-        },
+        }),
         spec: Some(PodSpec {
             containers: vec![container(image)],
             restart_policy: Some("Never".to_owned()),
             termination_grace_period_seconds: Some(GRACE_S),
-            active_deadline_seconds: Some(DEADLINE_S),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            affinity: Some(on_node(node)),
+            affinity: Some(on_nodes(nodes)),
+            topology_spread_constraints: Some(vec![spread(job)]),
             tolerations: Some(vec![Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() }]),
             security_context: Some(PodSecurityContext {
                 run_as_non_root: Some(true),
@@ -83,7 +72,20 @@ pub fn manifest(namespace: &str, name: &str, node: &str, image: &str) -> Pod {
             }),
             ..PodSpec::default()
         }),
-        status: None,
+    }
+}
+
+/// As evenly over the nodes as their room allows.
+fn spread(job: &str) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some([(INSTANCE.to_owned(), job.to_owned())].into()),
+            ..LabelSelector::default()
+        }),
+        ..TopologySpreadConstraint::default()
     }
 }
 
@@ -121,18 +123,19 @@ fn container(image: &str) -> Container {
     }
 }
 
-/// By the node's name, as a `DaemonSet` pins its pods: the label `kubernetes.io/hostname` isn't the name everywhere,
-/// and `spec.nodeName` would pass the scheduler by, and with it every check for room.
-fn on_node(node: &str) -> Affinity {
-    let by_name = NodeSelectorRequirement {
+/// By the nodes' names, as a `DaemonSet` pins its pods: the label `kubernetes.io/hostname` isn't the name everywhere,
+/// and `spec.nodeName` would pass the scheduler by, and with it every check for room. A term can have but one name.
+fn on_nodes(nodes: &[String]) -> Affinity {
+    let by_name = |node: &String| NodeSelectorRequirement {
         key: "metadata.name".to_owned(),
         operator: "In".to_owned(),
-        values: Some(vec![node.to_owned()]),
+        values: Some(vec![node.clone()]),
     };
-    let term = NodeSelectorTerm { match_fields: Some(vec![by_name]), match_expressions: None };
+    let term = |node| NodeSelectorTerm { match_fields: Some(vec![by_name(node)]), match_expressions: None };
+    let node_selector_terms = nodes.iter().map(term).collect();
     Affinity {
         node_affinity: Some(NodeAffinity {
-            required_during_scheduling_ignored_during_execution: Some(NodeSelector { node_selector_terms: vec![term] }),
+            required_during_scheduling_ignored_during_execution: Some(NodeSelector { node_selector_terms }),
             ..NodeAffinity::default()
         }),
         ..Affinity::default()
@@ -154,7 +157,7 @@ pub enum Progress {
 
 /// How far an agent's pod is on its way to being ready.
 #[must_use]
-pub fn progress(pod: &Pod, node: &str, image: &str) -> Progress {
+pub fn progress(pod: &Pod, image: &str) -> Progress {
     if let Some(why) = ended(pod) {
         return Progress::Failed(why);
     }
@@ -169,7 +172,7 @@ pub fn progress(pod: &Pod, node: &str, image: &str) -> Progress {
         && scheduled.reason.as_deref() == Some("Unschedulable")
     {
         let message = scheduled.message.clone().unwrap_or_default();
-        return Progress::Unschedulable(format!("it cannot be scheduled on node {node}: {message}"));
+        return Progress::Unschedulable(format!("it cannot be scheduled where no step touches it: {message}"));
     }
     let state = container_state(pod).unwrap_or_default();
     let phase = status.phase.unwrap_or_else(|| "without a phase".to_owned());
@@ -177,6 +180,7 @@ pub fn progress(pod: &Pod, node: &str, image: &str) -> Progress {
         Some(waiting) => {
             let reason = waiting.reason.unwrap_or_default();
             let message = waiting.message.unwrap_or_default();
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
             waiting_because(&reason, &message, node, image)
         }
         None if state.running.is_some() => Progress::Waiting("it runs and its readiness probe fails".to_owned()),

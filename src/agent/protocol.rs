@@ -55,14 +55,17 @@ pub struct ClockReading {
 pub struct StartRequest {
     /// The lanes, all of them at once. At least one.
     pub lanes: Vec<LaneSpec>,
+    /// When they begin; a time that has passed is refused. Agents that are to begin together are each told the same
+    /// moment on their own clock.
+    pub begin_us: Micros,
     /// The agent stops and ends by itself when it isn't asked anything for so many milliseconds.
     pub abandoned_after_ms: u64,
 }
 
-/// The lanes run.
+/// The lanes begin when they were told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// When the first request is due.
+    /// The agent's clock when that of its load reads zero.
     pub origin_us: Micros,
 }
 

@@ -11,6 +11,7 @@ use super::{
     engine::{Engine, EngineError},
     protocol::{CLOCK, ClockReading, MESSAGES, READY, Refusal, START, STOP, StartRequest, Stopping},
 };
+use crate::record::event::Micros;
 
 /// The longest a request for messages may wait, in milliseconds; well below the time after which the agent thinks
 /// itself abandoned.
@@ -21,6 +22,8 @@ const PAGE_MAX: usize = 1024 * 1024;
 const BODY_MAX: usize = 256 * 1024;
 /// Lanes of one agent; more would be a file gone wrong.
 const LANES_MAX: usize = 64;
+/// How far ahead of a request its lanes may begin, in microseconds.
+const BEGIN_WITHIN_US: i64 = 60_000_000;
 /// An agent is never thought abandoned sooner, in milliseconds, nor later.
 const ABANDONED_AFTER_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
 
@@ -31,7 +34,7 @@ impl From<EngineError> for Refused {
     fn from(error: EngineError) -> Self {
         let status = match error {
             EngineError::StartedAlready | EngineError::NotStarted => StatusCode::CONFLICT,
-            EngineError::Load(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            EngineError::TooLate { .. } | EngineError::Load(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self(status, error.to_string())
     }
@@ -72,7 +75,7 @@ async fn route(engine: &Arc<Engine>, request: Request<Incoming>) -> Result<Strin
     match path.as_str() {
         CLOCK => Ok(json(&ClockReading { agent_us: engine.now() })),
         MESSAGES => messages(engine, request.uri().query().unwrap_or_default()).await,
-        START => Ok(json(&engine.start(start_request(request).await?)?)),
+        START => Ok(json(&engine.start(start_request(request, engine.now()).await?)?)),
         _ => {
             engine.stop()?;
             Ok(json(&Stopping { agent_us: engine.now() }))
@@ -121,7 +124,7 @@ impl MessagesQuery {
     }
 }
 
-async fn start_request(request: Request<Incoming>) -> Result<StartRequest, Refused> {
+async fn start_request(request: Request<Incoming>, now_us: Micros) -> Result<StartRequest, Refused> {
     let bad = |text: String| Refused(StatusCode::BAD_REQUEST, text);
     let body = Limited::new(request.into_body(), BODY_MAX)
         .collect()
@@ -135,6 +138,9 @@ async fn start_request(request: Request<Incoming>) -> Result<StartRequest, Refus
     }
     if !ABANDONED_AFTER_MS.contains(&request.abandoned_after_ms) {
         return Err(bad(format!("abandoned_after_ms must be within {ABANDONED_AFTER_MS:?}")));
+    }
+    if request.begin_us.saturating_sub(now_us) > BEGIN_WITHIN_US {
+        return Err(bad(format!("begin_us must lie within {} s from now", BEGIN_WITHIN_US / 1_000_000)));
     }
     Ok(request)
 }

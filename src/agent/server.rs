@@ -15,6 +15,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::JoinSet,
+    time::Instant,
 };
 
 use super::{
@@ -67,9 +68,13 @@ pub async fn serve(options: AgentOptions) -> Result<(), AgentError> {
     serve_on(listener, &options, Box::new(start_load), told_to_end).await
 }
 
-/// The load core, begun as soon as it is started.
-pub(super) fn start_load(lanes: Vec<LaneSpec>, messages: mpsc::UnboundedSender<LoadMessage>) -> Result<Load, String> {
-    let begun = load::start(lanes, messages).and_then(|mut running| running.begin().map(|()| running));
+/// The load core, whose first interval begins at a moment to come; until then it opens the connections that it keeps.
+pub(super) fn start_load(
+    moment: Instant,
+    lanes: Vec<LaneSpec>,
+    messages: mpsc::UnboundedSender<LoadMessage>,
+) -> Result<Load, String> {
+    let begun = load::start_at(moment, lanes, messages).and_then(|mut running| running.begin().map(|()| running));
     let running = begun.map_err(|error| chain(&error))?;
     let origin = running.origin();
     let stop = async move { running.stop().await.map(drop).map_err(|error| chain(&error)) };

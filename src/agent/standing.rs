@@ -1,10 +1,13 @@
-//! An agent's pod in the cluster: created, waited for by a watch, removed and seen to be gone. It is removed also when
-//! the harness drops it half-way.
+//! The agents' Job in the cluster: created, its pods waited for by a watch, removed and seen to be gone with them. It is
+//! removed also when the harness drops it half-way.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use futures::{Stream, TryStreamExt};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{Event, Pod},
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams, Preconditions},
@@ -15,136 +18,172 @@ use tokio::time::Instant;
 use super::{
     client::Place,
     error::AgentError,
+    job,
     pod::{self, Progress},
     transport::chain,
 };
 
-/// How long a pod may take to be ready: its image is on the node or small, and it starts at once.
+/// How long the pods may take to be ready: their image is on the nodes or small, and they start at once.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-/// How long no node may take it; pods that are being removed free their room in that time.
+/// How long no node may take one; pods that are being removed free their room in that time.
 const SCHEDULED_WITHIN: Duration = Duration::from_secs(15);
-/// How long the default `ServiceAccount` of a new namespace may take to be there.
-const ACCOUNT_WITHIN: Duration = Duration::from_secs(10);
 /// How long removing may take, over an API server that is away for a while.
 const REMOVED_WITHIN: Duration = Duration::from_secs(60);
 /// Between a request that failed and its repetition; nothing tells when it would succeed.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// How long one request may take.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
-/// Between SIGTERM and SIGKILL when it is removed, in seconds: its messages have been fetched.
-const REMOVAL_GRACE_S: u32 = 1;
 
-/// A pod of the cluster that is ours to remove.
-pub(super) struct StandingPod {
-    api: Api<Pod>,
+/// A Job of the cluster that is ours to remove.
+pub(super) struct StandingJob {
+    client: Client,
     namespace: String,
     name: String,
+    agents: NonZeroU32,
     image: String,
-    node: String,
     uid: Option<String>,
     removed: bool,
 }
 
-impl StandingPod {
-    /// Creates the pod. From here on, it is removed when this value is dropped.
+/// The Job's pods by their index, as they are being watched.
+#[derive(Debug, Default)]
+struct Pods(BTreeMap<u32, Pod>);
+
+impl Pods {
+    fn take(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Init => self.0.clear(),
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
+                if let Some(index) = job::index(&pod) {
+                    self.0.insert(index, pod);
+                }
+            }
+            watcher::Event::Delete(pod) => self.0.retain(|_, known| known.metadata.uid != pod.metadata.uid),
+            watcher::Event::InitDone => {}
+        }
+    }
+}
+
+impl StandingJob {
+    /// Creates the Job. From here on, it is removed when this value is dropped.
     pub(super) async fn create(client: Client, namespace: &str, place: &Place) -> Result<Self, AgentError> {
-        let Place { name, node, image, .. } = place;
+        let Place { name, agents, nodes, image, .. } = place;
         let mut standing = Self {
-            api: Api::namespaced(client, namespace),
+            client,
             namespace: namespace.to_owned(),
             name: name.clone(),
+            agents: *agents,
             image: image.clone(),
-            node: node.clone(),
             uid: None,
             removed: false,
         };
-        let manifest = pod::manifest(namespace, &standing.name, node, image);
-        let give_up = Instant::now() + ACCOUNT_WITHIN;
-        let created = loop {
-            match standing.api.create(&PostParams::default(), &manifest).await {
-                Err(error) if lacks_account(&error) && Instant::now() < give_up => {
-                    tokio::time::sleep(RETRY_EVERY).await;
-                }
-                other => break other,
-            }
-        };
-        match created {
-            Ok(pod) => {
-                standing.uid = pod.metadata.uid;
+        let manifest = job::manifest(namespace, name, *agents, nodes, image);
+        match standing.jobs().create(&PostParams::default(), &manifest).await {
+            Ok(job) => {
+                standing.uid = job.metadata.uid;
                 Ok(standing)
             }
             Err(error) => {
-                // The server said no; otherwise the pod may be there, although the answer is not.
+                // The server said no; otherwise the Job may be there, although the answer is not.
                 standing.removed = matches!(error, kube::Error::Api(_));
-                let hint = create_hint(&error, namespace);
-                Err(AgentError::Create { pod: standing.full_name(), hint, source: Box::new(error) })
+                let hint = match &error {
+                    kube::Error::Api(status) => refusal_hint(status.code, &status.message, namespace),
+                    _ => "the API server could not be asked; is it up?".to_owned(),
+                };
+                Err(AgentError::Create { job: standing.full_name(), hint, source: Box::new(error) })
             }
         }
     }
 
-    /// The pod's name.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    fn jobs(&self) -> Api<Job> {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// `namespace/name`, for people.
-    pub(super) fn full_name(&self) -> String {
+    fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// Waits until the pod is ready, or cannot get ready.
-    pub(super) async fn ready(&self) -> Result<(), AgentError> {
-        let mut seen = Box::pin(self.watch());
-        let mut last = "it was not seen".to_owned();
+    /// Waits until all pods are ready, or one cannot get ready; gives their names by their index.
+    pub(super) async fn ready(&self) -> Result<Vec<String>, AgentError> {
+        let cannot = |why: String| AgentError::CannotStart { job: self.full_name(), why };
+        let (mut seen, mut refused) = (Box::pin(self.watch_pods()), Box::pin(self.watch_refusals()));
+        let mut pods = Pods::default();
+        let mut last = "they were not seen".to_owned();
         let mut give_up = Instant::now() + READY_WITHIN;
         let mut unschedulable = false;
         loop {
-            let Ok(next) = tokio::time::timeout_at(give_up, seen.try_next()).await else {
+            let next = tokio::select! {
+                next = tokio::time::timeout_at(give_up, seen.try_next()) => next,
+                Ok(Some(event)) = refused.try_next() => {
+                    let message = event.message.unwrap_or_default();
+                    // A namespace that is so new that its default ServiceAccount isn't there yet; the Job tries again.
+                    if message.contains("error looking up service account") {
+                        last = message;
+                        continue;
+                    }
+                    let hint = refusal_hint(0, &message, &self.namespace);
+                    return Err(cannot(format!("{hint}: {message}")));
+                }
+            };
+            let Ok(next) = next else {
                 return Err(if unschedulable {
-                    AgentError::CannotStart { pod: self.full_name(), why: last }
+                    cannot(last)
                 } else {
-                    AgentError::NotReady { pod: self.full_name(), within: READY_WITHIN, last }
+                    AgentError::NotReady { job: self.full_name(), within: READY_WITHIN, last }
                 });
             };
             match next {
-                Ok(Some(Some(pod))) => match pod::progress(&pod, &self.node, &self.image) {
-                    Progress::Ready => return Ok(()),
-                    Progress::Failed(why) => return Err(AgentError::CannotStart { pod: self.full_name(), why }),
-                    Progress::Waiting(why) => {
-                        if std::mem::take(&mut unschedulable) {
-                            give_up = Instant::now() + READY_WITHIN;
-                        }
-                        last = why;
-                    }
-                    Progress::Unschedulable(why) => {
-                        if !std::mem::replace(&mut unschedulable, true) {
-                            give_up = give_up.min(Instant::now() + SCHEDULED_WITHIN);
-                        }
-                        last = why;
-                    }
-                },
-                Ok(Some(None)) => "it is gone".clone_into(&mut last),
-                Ok(None) => {
-                    let why = "its watch ended".to_owned();
-                    return Err(AgentError::Talk { pod: self.full_name(), why });
+                Ok(Some(event)) => pods.take(event),
+                Ok(None) => return Err(cannot("the watch of its pods ended".to_owned())),
+                Err(error) => {
+                    // The watch goes on after its backoff.
+                    last = format!("watching them failed: {}", chain(&error));
+                    continue;
                 }
-                // The watch goes on after its backoff.
-                Err(error) => last = format!("watching it failed: {}", chain(&error)),
+            }
+            match job::progress(&pods.0, self.agents, &self.image) {
+                Progress::Ready => return Ok(pods.0.into_values().filter_map(|pod| pod.metadata.name).collect()),
+                Progress::Failed(why) => return Err(cannot(why)),
+                Progress::Waiting(why) => {
+                    if std::mem::take(&mut unschedulable) {
+                        give_up = Instant::now() + READY_WITHIN;
+                    }
+                    last = why;
+                }
+                Progress::Unschedulable(why) => {
+                    if !std::mem::replace(&mut unschedulable, true) {
+                        give_up = give_up.min(Instant::now() + SCHEDULED_WITHIN);
+                    }
+                    last = why;
+                }
             }
         }
     }
 
-    /// Removes the pod and waits until it is gone.
+    fn watch_pods(&self) -> impl Stream<Item = watcher::Result<watcher::Event<Pod>>> + Send + use<> {
+        let ours = watcher::Config::default().labels(&pod::selector(&self.name));
+        watcher(Api::namespaced(self.client.clone(), &self.namespace), ours).default_backoff()
+    }
+
+    /// What the Job's controller says of pods that it was not allowed to make.
+    fn watch_refusals(&self) -> impl Stream<Item = watcher::Result<Event>> + Send + use<> {
+        let fields = format!("involvedObject.kind=Job,involvedObject.name={},reason=FailedCreate", self.name);
+        let ours = watcher::Config::default().fields(&fields);
+        watcher(Api::namespaced(self.client.clone(), &self.namespace), ours).default_backoff().applied_objects()
+    }
+
+    /// Removes the Job and waits until it is gone, and its pods before it.
     pub(super) async fn remove(mut self) -> Result<(), AgentError> {
         let removed = tokio::time::timeout(REMOVED_WITHIN, async {
             self.delete().await;
-            let mut seen = Box::pin(self.watch());
+            let mut seen = Box::pin(watcher::watch_object(self.jobs(), &self.name).default_backoff());
             loop {
                 match seen.try_next().await {
                     Ok(Some(None)) => return,
-                    Ok(Some(Some(pod))) if self.uid.is_some() && pod.metadata.uid != self.uid => return,
+                    Ok(Some(Some(job))) if self.uid.is_some() && job.metadata.uid != self.uid => return,
                     Ok(_) => {}
-                    Err(error) => tracing::debug!(error = chain(&error), "watching the agent pod failed"),
+                    Err(error) => tracing::debug!(error = chain(&error), "watching the agents' job failed"),
                 }
             }
         })
@@ -155,48 +194,45 @@ impl StandingPod {
                 Ok(())
             }
             Err(_) => Err(AgentError::NotRemoved {
-                pod: self.full_name(),
+                job: self.full_name(),
                 why: format!("it is still there after {REMOVED_WITHIN:?}"),
             }),
         }
     }
 
-    /// Asks for the pod's removal until the server has agreed or the pod is gone. The caller bounds it.
+    /// Asks for the removal of the Job after its pods, until the server has agreed or the Job is gone. The caller bounds
+    /// it.
     async fn delete(&self) {
         let parameters = DeleteParams {
-            grace_period_seconds: Some(REMOVAL_GRACE_S),
             preconditions: Some(Preconditions { uid: self.uid.clone(), resource_version: None }),
-            ..DeleteParams::default()
+            ..DeleteParams::foreground()
         };
+        let jobs = self.jobs();
         loop {
-            match tokio::time::timeout(CALL_WITHIN, self.api.delete(&self.name, &parameters)).await {
+            match tokio::time::timeout(CALL_WITHIN, jobs.delete(&self.name, &parameters)).await {
                 Ok(Ok(_)) => return,
-                // Gone (404), or another pod of that name (409).
+                // Gone (404), or another Job of that name (409).
                 Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => return,
-                Ok(Err(error)) => tracing::debug!(error = chain(&error), "removing the agent pod failed"),
-                Err(_) => tracing::debug!("removing the agent pod took too long"),
+                Ok(Err(error)) => tracing::debug!(error = chain(&error), "removing the agents' job failed"),
+                Err(_) => tracing::debug!("removing the agents' job took too long"),
             }
             tokio::time::sleep(RETRY_EVERY).await;
         }
     }
-
-    fn watch(&self) -> impl Stream<Item = watcher::Result<Option<Pod>>> + Send + use<> {
-        watcher::watch_object(self.api.clone(), &self.name).default_backoff()
-    }
 }
 
-impl Drop for StandingPod {
+impl Drop for StandingJob {
     fn drop(&mut self) {
         if self.removed {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let again = Self {
-            api: self.api.clone(),
+            client: self.client.clone(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
+            agents: self.agents,
             image: self.image.clone(),
-            node: self.node.clone(),
             uid: self.uid.clone(),
             // It tries once, and doesn't start itself again.
             removed: true,
@@ -206,26 +242,18 @@ impl Drop for StandingPod {
     }
 }
 
-/// A namespace that is so new that its default `ServiceAccount` isn't there yet.
-fn lacks_account(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status)
-        if status.code == 403 && status.message.contains("error looking up service account"))
-}
-
-fn create_hint(error: &kube::Error, namespace: &str) -> String {
-    let kube::Error::Api(status) = error else {
-        return "the API server could not be asked; is it up?".to_owned();
-    };
-    if status.message.contains("violates PodSecurity") {
+/// What to try where the API server refuses the Job, or one of its pods (without a code then).
+fn refusal_hint(code: u16, message: &str, namespace: &str) -> String {
+    if message.contains("violates PodSecurity") {
         return format!(
             "Pod Security in namespace {namespace} refuses it, although it keeps to the restricted profile"
         );
     }
-    if status.message.contains("exceeded quota") {
+    if message.contains("exceeded quota") {
         return format!("a ResourceQuota of namespace {namespace} has no room for it; raise it");
     }
-    match status.code {
-        403 => format!("the API server forbids it; give the kubeconfig's user the right to create pods in {namespace}"),
+    match code {
+        403 => format!("the API server forbids it; give the kubeconfig's user the right to create jobs in {namespace}"),
         404 => format!("is there a namespace {namespace}?"),
         _ => "the API server refused it".to_owned(),
     }
@@ -236,25 +264,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_of_the_pod_says_what_to_try() {
+    fn each_refusal_says_what_to_try() {
         let table = [
             (
                 403,
                 r#"pods "a" is forbidden: violates PodSecurity "x:latest""#,
                 "although it keeps to the restricted profile",
             ),
-            (403, r#"pods "a" is forbidden: exceeded quota: q"#, "a ResourceQuota of namespace shop has no room"),
-            (403, r#"pods is forbidden: User "u" cannot create"#, "the right to create pods in shop"),
+            (0, r#"Error creating: pods "a" is forbidden: exceeded quota: q"#, "a ResourceQuota of namespace shop"),
+            (403, r#"jobs.batch is forbidden: User "u" cannot create"#, "the right to create jobs in shop"),
             (404, r#"namespaces "shop" not found"#, "is there a namespace shop?"),
             (500, "admission webhook broke", "the API server refused it"),
         ];
         for (code, message, expected) in table {
-            let error = kube::Error::Api(kube::core::Status::failure(message, "").with_code(code).boxed());
-            let hint = create_hint(&error, "shop");
+            let hint = refusal_hint(code, message, "shop");
             assert!(hint.contains(expected), "{message}: {hint}");
-            assert!(!lacks_account(&error));
         }
-        let message = r#"pods "a" is forbidden: error looking up service account shop/default: not found"#;
-        assert!(lacks_account(&kube::Error::Api(kube::core::Status::failure(message, "").with_code(403).boxed())));
     }
 }

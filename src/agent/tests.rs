@@ -2,10 +2,11 @@
 
 mod api_server;
 mod conversation;
+mod job_life;
 mod load_core;
-mod pod_life;
 mod requests;
 mod rig;
+mod together;
 mod wire;
 
 use std::collections::BTreeMap;

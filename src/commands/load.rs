@@ -33,7 +33,7 @@ use crate::{
     judge::verdict::Answer,
     load::{
         self, LoadError, Running,
-        lane::{LaneOptions, LaneSpec, Protocol, Shape, TlsSpec},
+        lane::{LaneOptions, LaneSpec, Protocol, Shape, Share, TlsSpec},
         message::LoadMessage,
     },
     record::{error::RecordError, event::INTERVAL_US, load_log::LoadLog},
@@ -138,6 +138,7 @@ fn lane(args: &LoadArgs, target: &Target, address: std::net::SocketAddr) -> Lane
         body_contains: args.body_contains.clone(),
         options: LaneOptions {
             shape,
+            share: Share::default(),
             protocol: if args.http2 && target.protocol == Protocol::Http1 { Protocol::Http2 } else { target.protocol },
             send: args.send.clone(),
             for_us: Some(args.duration.micros()),

@@ -3,7 +3,7 @@
 //! Nothing here reads or checks: `read` turns text into these types and collects every problem with its place,
 //! `validate` holds them against each other. The JSON Schema under `schema/` is generated from this file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,11 @@ pub struct Spec {
     /// The lanes of load, all of them at once. At least one.
     #[schemars(length(min = 1))]
     pub load: Vec<Lane>,
+    /// From how many agent pods the lanes with `from: inside` are sent: each sends an equal share of each, and together
+    /// they send what one would. In the sandbox evenkeel sends them itself.
+    #[serde(default = "one_agent", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1, max = 32))]
+    pub agents: NonZeroU32,
     /// How long the load runs before the first step and after the last undo.
     #[serde(default)]
     pub phases: Phases,
@@ -108,6 +113,15 @@ impl Spec {
     pub fn lane(&self, name: &str) -> Option<&Lane> {
         self.load.iter().find(|lane| lane.name == name)
     }
+}
+
+const fn one_agent() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one(agents: &NonZeroU32) -> bool {
+    *agents == one_agent()
 }
 
 /// What stands before the first request.

@@ -66,11 +66,11 @@ pub enum Undo {
     },
     /// The object did not exist.
     RemoveObject {
-        /// Such as `v1` or `apps/v1`.
+        /// Such as `batch/v1`.
         api_version: String,
-        /// Such as `Pod`.
+        /// Such as `Job`.
         kind: String,
-        /// Such as `pods`.
+        /// Such as `jobs`.
         plural: String,
         /// Its namespace.
         namespace: String,
@@ -160,9 +160,9 @@ impl Undo {
                 &[&workload.name, namespace]
             }
             Self::AwaitPods { namespace, .. } => &[namespace],
-            // Nothing but pods is ever made outside a namespace of ours.
+            // Nothing but the Job of the agents is ever made outside a namespace of ours.
             Self::RemoveObject { api_version, kind, plural, namespace, name } => {
-                if (api_version.as_str(), kind.as_str(), plural.as_str()) != ("v1", "Pod", "pods") {
+                if (api_version.as_str(), kind.as_str(), plural.as_str()) != ("batch/v1", "Job", "jobs") {
                     return false;
                 }
                 &[namespace, name]

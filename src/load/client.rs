@@ -92,7 +92,7 @@ impl Client {
         let micros = |value: i64| Duration::from_micros(value.try_into().unwrap_or_default());
         let (connect_timeout, timeout) = (micros(spec.connect_timeout_us), micros(spec.timeout_us));
         Self {
-            open_max: open_max(spec.rate_per_second, timeout),
+            open_max: open_max(spec.rate_per_second / f64::from(spec.options.share.of().get()), timeout),
             pool: match spec.connections {
                 Connections::New => None,
                 Connections::Reused(size) => Some(RefCell::new(Pool::new(size.into()))),
@@ -274,7 +274,7 @@ impl Client {
     /// Sends one request, to its end. Whether it had a connection.
     async fn request(&self, intended_ns: u64, hold: Hold, over: Rc<Deadline>) -> bool {
         let began = Instant::now();
-        let nth = self.nth.replace(self.nth.get() + 1);
+        let nth = self.spec.options.share.number(self.nth.replace(self.nth.get() + 1));
         let (reused, opened) = match hold {
             Hold::Pooled(connection) => (true, Some(Ok(connection))),
             Hold::New(deadline) => (false, deadline.limit(self.way.open()).await),

@@ -3,7 +3,7 @@
 //! `start` checks the lanes and opens the connections that they keep, `begin` lets requests fall due, `stop` ends
 //! that and waits for the last answer. The same in the harness and in an agent pod.
 
-use std::{cell::Cell, collections::BTreeMap, io, rc::Rc, thread};
+use std::{cell::Cell, collections::BTreeMap, io, rc::Rc, thread, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hdrhistogram::CreationError;
@@ -22,6 +22,7 @@ use super::{
     connection::Way,
     exchange::{Template, Words},
     lane::{LaneSpec, Protocol, RoutedLane},
+    ledger::INTERVAL_NS,
     machine::Watch,
     message::LoadMessage,
     pacer::{Commands, Pacer},
@@ -151,7 +152,9 @@ pub struct LaneTotals {
 #[derive(Debug)]
 pub struct Running {
     origin: Instant,
-    begin: Option<oneshot::Sender<()>>,
+    begin: Option<oneshot::Sender<Option<u64>>>,
+    // When the first request may fall due, where that was said.
+    first_ns: Option<u64>,
     stop: oneshot::Sender<()>,
     done: oneshot::Receiver<Result<LoadTotals, LoadError>>,
     thread: thread::JoinHandle<()>,
@@ -164,13 +167,14 @@ impl Running {
         self.origin
     }
 
-    /// Lets requests fall due, from the next tenth of a second of the generator's clock on.
+    /// Lets requests fall due: from the moment given to [`start_at`] on, or from the next tenth of a second of the
+    /// generator's clock.
     ///
     /// # Errors
     /// When it was begun before, or the generator has ended.
     pub fn begin(&mut self) -> Result<(), LoadError> {
         let begin = self.begin.take().ok_or(LoadError::BegunBefore)?;
-        begin.send(()).map_err(|()| LoadError::Died)
+        begin.send(self.first_ns).map_err(|_closed| LoadError::Died)
     }
 
     /// Stops: no new request falls due, those that are open end by themselves within their timeout, and all intervals
@@ -196,6 +200,32 @@ impl Running {
 /// # Errors
 /// A lane that cannot run, or a system that gives no thread or event loop.
 pub fn start<L: Into<RoutedLane>>(lanes: Vec<L>, messages: UnboundedSender<LoadMessage>) -> Result<Running, LoadError> {
+    launch(lanes, messages, Instant::now(), None)
+}
+
+/// As [`start`], for lanes whose first interval is to begin at a moment to come, once [`Running::begin`] has been said:
+/// so several generators, each on a machine of its own, have the same intervals.
+///
+/// # Errors
+/// As of [`start`].
+pub fn start_at<L: Into<RoutedLane>>(
+    moment: Instant,
+    lanes: Vec<L>,
+    messages: UnboundedSender<LoadMessage>,
+) -> Result<Running, LoadError> {
+    // A clock that has begun already, and on which the moment is a whole number of intervals.
+    let ahead = moment.saturating_duration_since(Instant::now());
+    let first_ns =
+        u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX).div_ceil(INTERVAL_NS).saturating_mul(INTERVAL_NS);
+    launch(lanes, messages, moment - Duration::from_nanos(first_ns), Some(first_ns))
+}
+
+fn launch<L: Into<RoutedLane>>(
+    lanes: Vec<L>,
+    messages: UnboundedSender<LoadMessage>,
+    origin: Instant,
+    first_ns: Option<u64>,
+) -> Result<Running, LoadError> {
     let lanes = lanes.into_iter().map(|lane| prepare(lane.into())).collect::<Result<Vec<_>, _>>()?;
     raise_descriptor_limit();
     let runtime_of = || {
@@ -203,7 +233,6 @@ pub fn start<L: Into<RoutedLane>>(lanes: Vec<L>, messages: UnboundedSender<LoadM
     };
     // Without it the measurement is as good, and a trouble has no reason.
     let watch = Watch::start(messages.clone()).ok();
-    let origin = Instant::now();
     let (begin, first) = oneshot::channel();
     let (stop, last) = oneshot::channel();
     let (report, done) = oneshot::channel();
@@ -217,7 +246,7 @@ pub fn start<L: Into<RoutedLane>>(lanes: Vec<L>, messages: UnboundedSender<LoadM
         drop(report.send(result));
     };
     let thread = thread::Builder::new().name("load".to_owned()).spawn(run).map_err(LoadError::Thread)?;
-    Ok(Running { origin, begin: Some(begin), stop, done, thread })
+    Ok(Running { origin, begin: Some(begin), first_ns, stop, done, thread })
 }
 
 /// A lane whose every part has been found to be possible.
@@ -251,7 +280,7 @@ fn prepare(lane: RoutedLane) -> Result<Prepared, LoadError> {
     let spec = &lane.spec;
     let name = || spec.name.clone();
     let shape = &spec.options.shape;
-    if *shape != Shape::Max && Schedule::new(0, spec.rate_per_second, shape, 0, 1).is_none() {
+    if *shape != Shape::Max && Schedule::new(0, spec.rate_per_second, shape, spec.options.share, 0, 1).is_none() {
         return Err(LoadError::Rate { lane: name(), rate: spec.rate_per_second });
     }
     if spec.timeout_us <= 0 || spec.connect_timeout_us <= 0 {

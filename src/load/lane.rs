@@ -4,7 +4,10 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use super::rates::{RateStep, Shape};
+pub use super::{
+    rates::{RateStep, Shape},
+    share::Share,
+};
 use crate::experiment::schema::Connections;
 pub use crate::experiment::traffic::Protocol;
 
@@ -36,12 +39,23 @@ pub struct LaneSpec {
     pub options: LaneOptions,
 }
 
+impl LaneSpec {
+    /// This lane as one of several generators has it that send it together.
+    #[must_use]
+    pub fn shared(&self, share: Share) -> Self {
+        let options = LaneOptions { share, ..self.options.clone() };
+        Self { connections: share.connections(self.connections), options, ..self.clone() }
+    }
+}
+
 /// What most lanes do without.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneOptions {
     /// How the rate goes over time.
     pub shape: Shape,
+    /// Which of the lane's requests this generator sends; its connections are this share's already.
+    pub share: Share,
     /// How long its requests fall due, in microseconds; until it is stopped where there is nothing.
     pub for_us: Option<i64>,
     /// What is spoken over its connections.

@@ -1,7 +1,7 @@
 //! What a load generator says while it runs: closed intervals, and each request that was lost. It is the same
 //! whether the generator runs in this process or in an agent pod.
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{AdditionError, Histogram};
 
 use crate::record::event::{LaneInterval, LostRequest, Note};
 
@@ -25,6 +25,21 @@ pub struct ClosedInterval {
     pub response: Histogram<u64>,
     /// Service times, from the first byte written (connecting, on a new connection) to the end of the answer.
     pub service: Histogram<u64>,
+}
+
+impl ClosedInterval {
+    /// Adds what another generator counted in the same interval of the same lane. Exact: the values are those of one
+    /// histogram that holds all.
+    ///
+    /// # Errors
+    /// Histograms that cannot be added, which those of a load core can.
+    pub fn add(&mut self, other: &Self) -> Result<(), AdditionError> {
+        self.counts.add(&other.counts);
+        self.response.auto(true);
+        self.response.add(&other.response)?;
+        self.service.auto(true);
+        self.service.add(&other.service)
+    }
 }
 
 impl LoadMessage {

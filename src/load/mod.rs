@@ -8,6 +8,7 @@
 //! * `client`: one lane at work: its connections, its requests, and the account of each.
 //! * [`rates`]: how a rate goes over time, pure.
 //! * `connection`, `wire`, `tls`, `pool`: connections that count their bytes, and the idle ones.
+//! * [`share`]: the part of a lane that one of several generators sends, pure.
 //! * `source`: the address and port that each connection comes from.
 //! * `exchange`, `answer`: one request and what came of it; `http1` (reading is pure), `http2`, `websocket`, `lines`: as
 //!   each is spoken; `body`: what it is held against.
@@ -35,6 +36,7 @@ mod pacer;
 mod pool;
 pub mod rates;
 pub mod schedule;
+pub mod share;
 mod source;
 mod timer;
 mod tls;
@@ -45,4 +47,4 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use generator::{LaneTotals, LoadError, LoadTotals, Running, start};
+pub use generator::{LaneTotals, LoadError, LoadTotals, Running, start, start_at};

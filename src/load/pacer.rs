@@ -37,8 +37,9 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// The moments at which a generator begins and stops. A sender that is dropped means stop.
 pub(super) struct Commands {
-    /// The lanes begin.
-    pub(super) begin: oneshot::Receiver<()>,
+    /// The lanes begin: at a time of the generator's clock, in nanoseconds, which ends an interval; or at the next such
+    /// one.
+    pub(super) begin: oneshot::Receiver<Option<u64>>,
     /// No new request falls due.
     pub(super) stop: oneshot::Receiver<()>,
 }
@@ -88,12 +89,12 @@ impl Pacer {
         let Commands { begin, mut stop } = commands;
         let begun = tokio::select! {
             biased;
-            _ = &mut stop => false,
-            begun = begin => begun.is_ok(),
+            _ = &mut stop => None,
+            begun = begin => begun.ok(),
         };
-        if begun {
+        if let Some(start_ns) = begun {
             // Intervals are whole from the first one on.
-            let start_ns = (self.now_ns() / INTERVAL_NS + 1) * INTERVAL_NS;
+            let start_ns = start_ns.unwrap_or_else(|| (self.now_ns() / INTERVAL_NS + 1) * INTERVAL_NS);
             let mut lanes = self.lanes(start_ns)?;
             self.pace(&mut lanes, stop).await?;
             self.clients.iter().for_each(|client| client.stop());
@@ -113,8 +114,8 @@ impl Pacer {
                 continue;
             }
             let spec = client.spec();
-            let (rate, shape) = (spec.rate_per_second, &spec.options.shape);
-            let schedule = Schedule::new(start_ns, rate, shape, index, self.clients.len())
+            let (rate, shape, share) = (spec.rate_per_second, &spec.options.shape, spec.options.share);
+            let schedule = Schedule::new(start_ns, rate, shape, share, index, self.clients.len())
                 .ok_or_else(|| LoadError::Rate { lane: spec.name.clone(), rate })?;
             lanes.push(Lane { client: Rc::clone(client), schedule, next: 0, end_ns: client.end_ns(start_ns) });
         }

@@ -10,7 +10,7 @@ use super::{
     guards,
     problem::PlanProblem,
     rights::{self, Right},
-    spared::spared_nodes,
+    spared::agent_nodes,
     steps::{self, StepPlan},
     time::{self, TimePlan},
     world::{World, listed},
@@ -44,9 +44,9 @@ pub struct Plan {
     pub ready_within: Span,
     /// The lanes of load.
     pub lanes: Vec<LanePlan>,
-    /// The node that the agent pod is to stand on, where a lane asks from inside.
+    /// The agents that send the lanes from inside, where there are such lanes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_node: Option<String>,
+    pub agents: Option<AgentsPlan>,
     /// Load before the first step and after the last undo.
     pub phases: Phases,
     /// All steps, each group before its members.
@@ -68,6 +68,15 @@ pub struct NamespacePlan {
     pub name: String,
     /// It is created for the run, and removed with all that is in it.
     pub created: bool,
+}
+
+/// The agents that send the lanes from inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentsPlan {
+    /// How many.
+    pub count: u32,
+    /// The nodes that they are spread over, which no step touches.
+    pub nodes: Vec<String>,
 }
 
 /// A lane of load.
@@ -102,10 +111,10 @@ pub fn make(experiment: &Experiment, facts: &ClusterFacts) -> Result<Plan, Vec<P
     let mut problems = Vec::new();
     namespace(&world, &mut problems);
     let lanes: Vec<LanePlan> = spec.load.iter().filter_map(|one| lane(one, &world, &mut problems)).collect();
-    let mut agent_node = None;
+    let mut agents = None;
     if spec.load.iter().any(|lane| lane.from == Vantage::Inside) {
-        match spared_nodes(experiment, facts) {
-            Ok(nodes) => agent_node = nodes.into_iter().next(),
+        match agent_nodes(experiment, facts) {
+            Ok(nodes) => agents = Some(AgentsPlan { count: spec.agents.get(), nodes }),
             Err(problem) => problems.push(problem),
         }
     }
@@ -139,7 +148,7 @@ pub fn make(experiment: &Experiment, facts: &ClusterFacts) -> Result<Plan, Vec<P
         ready: spec.given.ready.iter().map(ToString::to_string).collect(),
         ready_within: spec.given.within,
         lanes,
-        agent_node,
+        agents,
         phases: spec.phases,
         steps,
         budgets: world.budgets.iter().filter_map(|one| budgets::budget(&world, one)).collect(),

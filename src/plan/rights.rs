@@ -79,7 +79,7 @@ pub fn needed(experiment: &Experiment) -> Result<Vec<Right>, Vec<PlanProblem>> {
     );
     let problems = applied(&mut needs, experiment);
     if spec.load.iter().any(|lane| lane.from == Vantage::Inside) {
-        needs.inside("", "pods", &["create", "delete", "get", "list", "watch"]);
+        needs.inside("batch", "jobs", &["create", "delete", "get", "list", "watch"]);
         needs.inside("", "pods/proxy", &["create", "get"]);
     }
     for (_, step) in with_places(&spec.steps) {

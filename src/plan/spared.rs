@@ -1,4 +1,4 @@
-//! The nodes that no step touches: where an agent pod can stand without becoming a casualty of what it measures.
+//! The nodes that no step touches: where agent pods can stand without becoming a casualty of what it measures.
 
 use super::{
     facts::{CONTROL_PLANE_LABEL, ClusterFacts, NodeFact},
@@ -13,11 +13,19 @@ use crate::{
     model::selector::contains_all,
 };
 
-/// Ready, schedulable nodes that no step can pick: workers first, then the control plane, each by name.
+/// The nodes on which an experiment's agents stand: the first that no step can pick, one for each agent as far as there
+/// are so many.
+pub fn agent_nodes(experiment: &Experiment, facts: &ClusterFacts) -> Result<Vec<String>, PlanProblem> {
+    let mut nodes = spared_nodes(experiment, facts)?;
+    nodes.truncate(usize::try_from(experiment.spec.agents.get()).unwrap_or(usize::MAX));
+    Ok(nodes)
+}
+
+/// Ready, schedulable nodes that no step can pick: workers first, then the control plane, each by name. At least one.
 ///
 /// A pick by name touches those names; one by pods any worker, since pods move; one by labels the nodes that have
 /// them. The control plane is touched only by name, or by a selector that has its label.
-pub fn spared_nodes(experiment: &Experiment, facts: &ClusterFacts) -> Result<Vec<String>, PlanProblem> {
+fn spared_nodes(experiment: &Experiment, facts: &ClusterFacts) -> Result<Vec<String>, PlanProblem> {
     let picks: Vec<&NodePick> =
         with_places(&experiment.spec.steps).into_iter().filter_map(|(_, step)| pick_of(step)).collect();
     let mut ready: Vec<&NodeFact> = facts.nodes.iter().filter(|node| node.ready && !node.unschedulable).collect();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LanePlan, Plan, Right, StepPlan, world::listed};
+use super::{AgentsPlan, LanePlan, Plan, Right, StepPlan, world::listed};
 use crate::experiment::{
     schema::{Connections, Vantage},
     units::Span,
@@ -46,8 +46,10 @@ impl Plan {
         }
         page.line("ready", &format!("{} within {}", listed(self.ready.iter().map(String::as_str)), self.ready_within));
         page.section("load", lanes(&self.lanes));
-        if let Some(node) = &self.agent_node {
-            page.line("agent", &format!("a pod on node/{node}, which no step touches"));
+        if let Some(AgentsPlan { count, nodes }) = &self.agents {
+            let pods = if *count == 1 { "1 pod".to_owned() } else { format!("{count} pods") };
+            let nodes: Vec<String> = nodes.iter().map(|node| format!("node/{node}")).collect();
+            page.line("agents", &format!("{pods} on {}, which no step touches", nodes.join(", ")));
         }
         page.line("before", &format!("{} of load alone", self.phases.before));
         page.section("steps", self.steps.iter().flat_map(step));

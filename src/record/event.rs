@@ -543,6 +543,22 @@ impl LaneInterval {
     pub fn own_delay_us(&self) -> i64 {
         self.send_lag_max_us.max(self.stalled_us)
     }
+
+    /// Adds what another generator counted in the same interval of the same lane. Of what is the largest in one, the
+    /// larger counts, and the interval lasts as long as the longer of them.
+    pub fn add(&mut self, other: &Self) {
+        self.length_us = self.length_us.max(other.length_us);
+        for (outcome, count) in &other.by_outcome {
+            *self.by_outcome.entry(*outcome).or_default() += count;
+        }
+        self.connections_opened += other.connections_opened;
+        self.closed_politely += other.closed_politely;
+        self.send_lag_max_us = self.send_lag_max_us.max(other.send_lag_max_us);
+        for (pod, count) in &other.by_pod {
+            *self.by_pod.entry(pod.clone()).or_default() += count;
+        }
+        self.stalled_us = self.stalled_us.max(other.stalled_us);
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -94,12 +94,12 @@ fn head(order: &Order<'_>) -> Head {
     }
 }
 
-/// The load agent's pod, as something that was not there.
-fn agent_pod(namespace: &str, name: &str) -> Undo {
+/// The Job of the load agents, as something that was not there.
+fn agents_job(namespace: &str, name: &str) -> Undo {
     Undo::RemoveObject {
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        plural: "pods".to_owned(),
+        api_version: "batch/v1".to_owned(),
+        kind: "Job".to_owned(),
+        plural: "jobs".to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
     }
@@ -304,14 +304,14 @@ impl Run<'_> {
         let facts = cluster::facts::facts(cluster, &self.stage.namespace).await?;
         let inside = experiment.spec.load.iter().any(|lane| lane.from == Vantage::Inside);
         let place = if inside {
-            let node = plan::spared_nodes(experiment, &facts)?.into_iter().next().ok_or(RunError::NoPlaceForAgent)?;
-            let name = agent::pod::new_name();
-            // Where connections are dialled by the cluster's own rules, no pod is made.
+            let (name, agents) = (agent::job::new_name(), experiment.spec.agents);
+            let nodes = plan::agent_nodes(experiment, &facts)?;
+            // Where connections are dialled by the cluster's own rules, no pods are made.
             if cluster.dial.is_none() {
-                self.stage.undo.register(agent_pod(&self.stage.namespace, &name)).await?;
+                self.stage.undo.register(agents_job(&self.stage.namespace, &name)).await?;
             }
             let (image, lease_until) = (self.order.agent_image.to_owned(), self.order.hold.until());
-            Some(Place { name, node, image, lease_until })
+            Some(Place { name, agents, nodes, image, lease_until })
         } else {
             None
         };

@@ -1,4 +1,4 @@
-//! The load of a run: lanes resolved to addresses, started here or in an agent pod, and stopped so that nothing is lost.
+//! The load of a run: lanes resolved to addresses, started here or in agent pods, and stopped so that nothing is lost.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -20,7 +20,7 @@ use crate::{
     },
     load::{
         self,
-        lane::{Destination, LaneOptions, LaneSpec, Route, RoutedLane, Shape, TlsSpec},
+        lane::{Destination, LaneOptions, LaneSpec, Route, RoutedLane, Shape, Share, TlsSpec},
         message::LoadMessage,
     },
     plan::{
@@ -37,11 +37,11 @@ use crate::{
 /// The load while it runs.
 pub struct Traffic {
     local: Option<(load::Running, JoinHandle<()>)>,
-    agent: Option<agent::Agent>,
+    agents: Option<agent::Agents>,
 }
 
 impl Traffic {
-    /// Starts every lane: those from outside in this process, those from inside in a fresh agent pod.
+    /// Starts every lane: those from outside in this process, those from inside in fresh agent pods.
     pub async fn start(
         lanes: &[Lane],
         facts: &ClusterFacts,
@@ -54,7 +54,7 @@ impl Traffic {
         let specs = |vantage: Vantage| -> Result<Vec<LaneSpec>, RunError> {
             lanes.iter().filter(|lane| lane.from == vantage).map(|lane| resolve(lane, facts, namespace)).collect()
         };
-        let mut traffic = Self { local: None, agent: None };
+        let mut traffic = Self { local: None, agents: None };
         if let Some(dial) = &cluster.dial {
             let routed = lanes.iter().map(|lane| route(lane, facts, namespace, dial, place.as_ref()));
             traffic.begin_local(routed.collect::<Result<_, _>>()?, sink, messages)?;
@@ -64,8 +64,7 @@ impl Traffic {
         if !inside.is_empty() {
             let place = place.ok_or(RunError::NoPlaceForAgent)?;
             let (client, sink, messages) = (cluster.client.clone(), sink.clone(), messages.clone());
-            let agent = agent::start(client, namespace, &place, inside, sink, messages).await?;
-            traffic.agent = Some(agent);
+            traffic.agents = Some(agent::start(client, namespace, &place, &inside, sink, messages).await?);
         }
         if !outside.is_empty() {
             forget_old_connections(&outside, cluster, sink).await?;
@@ -90,9 +89,9 @@ impl Traffic {
 
     /// Stops every lane; requests in flight end by themselves, and all that was measured has been handed on.
     pub async fn stop(self) -> Result<(), RunError> {
-        let agent = async {
-            match self.agent {
-                Some(agent) => agent.stop().await.map_err(RunError::from),
+        let agents = async {
+            match self.agents {
+                Some(agents) => agents.stop().await.map_err(RunError::from),
                 None => Ok(()),
             }
         };
@@ -107,8 +106,8 @@ impl Traffic {
                 None => Ok(()),
             }
         };
-        let (agent, local) = futures::join!(agent, local);
-        agent.and(local)
+        let (agents, local) = futures::join!(agents, local);
+        agents.and(local)
     }
 }
 
@@ -130,7 +129,7 @@ async fn forget_old_connections(lanes: &[LaneSpec], cluster: &Cluster, sink: &Si
 }
 
 /// A lane whose connections are dialled by the cluster's own rules: those of the node through which connections come in,
-/// or of the node on which an agent pod would stand.
+/// or of the first node on which an agent pod would stand.
 fn route(
     lane: &Lane,
     facts: &ClusterFacts,
@@ -140,7 +139,7 @@ fn route(
 ) -> Result<RoutedLane, RunError> {
     let node = match lane.from {
         Vantage::Outside => dial.way_in().to_owned(),
-        Vantage::Inside => place.ok_or(RunError::NoPlaceForAgent)?.node.clone(),
+        Vantage::Inside => place.and_then(|place| place.nodes.first()).ok_or(RunError::NoPlaceForAgent)?.clone(),
     };
     let spec = resolve(lane, facts, namespace)?;
     let port = service_port(lane, facts)?.port;
@@ -210,6 +209,7 @@ fn options(lane: &Lane, namespace: &str) -> LaneOptions {
     });
     LaneOptions {
         shape: lane.shape.as_ref().map_or(Shape::Constant, Shape::from),
+        share: Share::default(),
         protocol: lane.protocol,
         send: lane.send.clone(),
         for_us: None,

@@ -1,21 +1,13 @@
-use std::collections::BTreeSet;
-
 use serde_json::json;
 
 use super::*;
 
 const IMAGE: &str = "evenkeel:0.1.0";
 
-#[test]
-fn the_manifest_is_as_written_down() {
-    let pod = manifest("shop", "evenkeel-agent-bcdfghjk", "worker", IMAGE);
-    insta::assert_snapshot!(serde_json::to_string_pretty(&pod).unwrap());
-}
-
 /// The rules of the restricted profile that can concern a pod without volumes and host ports, from
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>.
-fn violations(pod: &Pod) -> Vec<&'static str> {
-    let spec = pod.spec.clone().unwrap_or_default();
+fn violations(template: &PodTemplateSpec) -> Vec<&'static str> {
+    let spec = template.spec.clone().unwrap_or_default();
     let of_pod = spec.security_context.clone().unwrap_or_default();
     let of_container = spec.containers[0].security_context.clone().unwrap_or_default();
     let capabilities = of_container.capabilities.unwrap_or_default();
@@ -32,8 +24,8 @@ fn violations(pod: &Pod) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_manifest_passes_the_restricted_profile_and_a_bare_pod_does_not() {
-    let good = manifest("shop", "evenkeel-agent-bcdfghjk", "worker", IMAGE);
+fn the_template_passes_the_restricted_profile_and_a_bare_pod_does_not() {
+    let good = template("evenkeel-agent-bcdfghjk", &["worker".to_owned()], IMAGE);
     assert_eq!(violations(&good), [""; 0]);
     let mut bad = good;
     if let Some(spec) = &mut bad.spec {
@@ -43,18 +35,11 @@ fn the_manifest_passes_the_restricted_profile_and_a_bare_pod_does_not() {
     assert_eq!(violations(&bad), ["privilege escalation", "capabilities", "non-root", "seccomp"]);
 }
 
-#[test]
-fn every_name_is_a_new_one_and_a_dns_label() {
-    let names: BTreeSet<String> = (0..1_000).map(|_| new_name()).collect();
-    assert_eq!(names.len(), 1_000);
-    for name in &names {
-        assert!(crate::experiment::units::is_object_name(name), "{name}");
-        assert_eq!(name.len(), NAME.len() + 9, "{name}");
-    }
-}
-
 fn pod_with_status(status: &serde_json::Value) -> Pod {
-    serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap()
+    serde_json::from_value(
+        json!({ "metadata": {}, "spec": { "nodeName": "worker", "containers": [] }, "status": status }),
+    )
+    .unwrap()
 }
 
 fn waiting(reason: &str) -> Pod {
@@ -76,7 +61,7 @@ fn each_state_of_the_pod_means_what_it_means() {
         (ready, Progress::Ready),
         (
             unschedulable,
-            Progress::Unschedulable("it cannot be scheduled on node worker: 0/4 nodes are available".into()),
+            Progress::Unschedulable("it cannot be scheduled where no step touches it: 0/4 nodes are available".into()),
         ),
         (waiting("ContainerCreating"), Progress::Waiting("its container waits (ContainerCreating) words".into())),
         // The first attempt failed; the kubelet says BackOff when it has failed for good, or again.
@@ -92,7 +77,7 @@ fn each_state_of_the_pod_means_what_it_means() {
         ),
     ];
     for (pod, expected) in table {
-        assert_eq!(progress(&pod, "worker", IMAGE), expected);
+        assert_eq!(progress(&pod, IMAGE), expected);
     }
 }
 

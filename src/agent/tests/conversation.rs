@@ -60,7 +60,7 @@ async fn converse(fates: impl IntoIterator<Item = Fate>) -> (Brought, Direct) {
     let (sink, events) = Sink::new(Clock::start());
     let way = Direct::to(rig.address).with_fates(fates);
     let (sender, mut messages) = mpsc::unbounded_channel();
-    let following = begin(talk(way.clone()), "a", vec![lane("new", 10.0)], sink, sender).await.unwrap();
+    let following = begin(vec![talk("a", way.clone())], &[lane("new", 10.0)], sink, sender).await.unwrap();
     let (again, collected) = mpsc::unbounded_channel();
     for _ in 0..expected {
         let message = tokio::time::timeout(Duration::from_secs(20), messages.recv()).await.expect("in time");
@@ -111,7 +111,7 @@ async fn times_are_on_the_runs_clock() {
     let (sender, messages) = mpsc::unbounded_channel();
     let before = sink.clock().now();
     let following =
-        begin(talk(Direct::to(rig.address)), "a", vec![lane("new", 10.0)], sink.clone(), sender).await.unwrap();
+        begin(vec![talk("a", Direct::to(rig.address))], &[lane("new", 10.0)], sink.clone(), sender).await.unwrap();
     let after = sink.clock().now();
     tokio::time::sleep(Duration::from_millis(50)).await;
     following.finish().await;
@@ -127,7 +127,7 @@ async fn an_agent_that_dies_taints_the_run_and_what_it_did_not_send_is_unsent_an
     let (sink, events) = Sink::new(Clock::start());
     let (sender, messages) = mpsc::unbounded_channel();
     let way = Direct::to(rig.address).with_gone("its container ended with exit code 137 (OOMKilled)");
-    let following = begin(talk(way), "a", vec![lane("new", 100.0)], sink, sender).await.unwrap();
+    let following = begin(vec![talk("a", way)], &[lane("new", 100.0)], sink, sender).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     rig.ended.abort();
     tokio::time::sleep(Duration::from_millis(450)).await;
@@ -151,7 +151,7 @@ async fn an_agent_out_of_reach_for_too_long_counts_as_ended_and_for_less_does_no
         let (sink, events) = Sink::new(Clock::start());
         let (sender, messages) = mpsc::unbounded_channel();
         let way = Direct::to(rig.address);
-        let following = begin(talk(way.clone()), "a", vec![lane("new", 10.0)], sink, sender).await.unwrap();
+        let following = begin(vec![talk("a", way.clone())], &[lane("new", 10.0)], sink, sender).await.unwrap();
         way.add_fates(iter::repeat_n(Fate::RequestLost, failures.min(100_000)));
         tokio::time::sleep(Duration::from_millis(700)).await;
         following.finish().await;
@@ -164,14 +164,14 @@ async fn an_agent_out_of_reach_for_too_long_counts_as_ended_and_for_less_does_no
 
 #[tokio::test]
 async fn load_that_ends_by_itself_taints_the_run() {
-    let ends: Box<crate::agent::engine::StartLoad> = Box::new(|_, messages| {
+    let ends: Box<crate::agent::engine::StartLoad> = Box::new(|moment, _, messages| {
         messages.send(interval("new", 0, 1)).unwrap();
-        Ok(crate::agent::engine::Load { origin: tokio::time::Instant::now(), stop: Box::pin(async { Ok(()) }) })
+        Ok(crate::agent::engine::Load { origin: moment, stop: Box::pin(async { Ok(()) }) })
     });
     let rig = agent(options(), ends).await;
     let (sink, events) = Sink::new(Clock::start());
     let (sender, messages) = mpsc::unbounded_channel();
-    let following = begin(talk(Direct::to(rig.address)), "a", vec![lane("new", 10.0)], sink, sender).await.unwrap();
+    let following = begin(vec![talk("a", Direct::to(rig.address))], &[lane("new", 10.0)], sink, sender).await.unwrap();
     tokio::time::sleep(Duration::from_millis(250)).await;
     following.finish().await;
     let all = brought(messages, events);
@@ -182,17 +182,17 @@ async fn load_that_ends_by_itself_taints_the_run() {
 
 #[tokio::test]
 async fn load_without_a_complete_account_taints_the_run() {
-    let stuck: Box<crate::agent::engine::StartLoad> = Box::new(|_, messages| {
+    let stuck: Box<crate::agent::engine::StartLoad> = Box::new(|moment, _, messages| {
         let stop = Box::pin(async move {
             drop(messages);
             Err("3 requests did not end".to_owned())
         });
-        Ok(crate::agent::engine::Load { origin: tokio::time::Instant::now(), stop })
+        Ok(crate::agent::engine::Load { origin: moment, stop })
     });
     let rig = agent(options(), stuck).await;
     let (sink, events) = Sink::new(Clock::start());
     let (sender, messages) = mpsc::unbounded_channel();
-    let following = begin(talk(Direct::to(rig.address)), "a", vec![lane("new", 10.0)], sink, sender).await.unwrap();
+    let following = begin(vec![talk("a", Direct::to(rig.address))], &[lane("new", 10.0)], sink, sender).await.unwrap();
     following.finish().await;
     let notes = brought(messages, events).notes;
     let text = "the load in the agent has no complete account: 3 requests did not end";

@@ -60,7 +60,7 @@ async fn each_request_that_the_service_answered_is_in_one_interval_on_the_runs_c
         ..lane(name, 100.0)
     });
     let began_us = sink.clock().now();
-    let following = begin(talk(Direct::to(rig.address)), "a", lanes.into(), sink.clone(), sender).await.unwrap();
+    let following = begin(vec![talk("a", Direct::to(rig.address))], &lanes, sink.clone(), sender).await.unwrap();
     tokio::time::sleep(Duration::from_millis(700)).await;
     following.finish().await;
     let ended_us = sink.clock().now();
@@ -88,7 +88,7 @@ async fn lanes_that_the_load_core_cannot_run_are_told_to_the_harness_in_its_word
     let rig = agent(options(), Box::new(start_load)).await;
     let (sink, _events) = Sink::new(Clock::start());
     let (sender, _messages) = mpsc::unbounded_channel();
-    let begun = begin(talk(Direct::to(rig.address)), "a", vec![lane("new", -1.0)], sink, sender).await;
-    let why = begun.err().unwrap();
+    let begun = begin(vec![talk("a", Direct::to(rig.address))], &[lane("new", -1.0)], sink, sender).await;
+    let why = begun.err().unwrap().to_string();
     assert!(why.contains("the agent refused") && why.contains("lane `new` cannot run at -1"), "{why}");
 }

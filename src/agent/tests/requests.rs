@@ -16,8 +16,11 @@ use crate::{
     experiment::units::Span,
 };
 
+/// A moment that no agent of a test lives to see.
+const LATER_US: Micros = 50_000_000;
+
 fn start_body(lanes: Vec<LaneSpec>, abandoned_after_ms: u64) -> String {
-    serde_json::to_string(&StartRequest { lanes, abandoned_after_ms }).unwrap()
+    serde_json::to_string(&StartRequest { lanes, begin_us: LATER_US, abandoned_after_ms }).unwrap()
 }
 
 async fn ask(rig: &Rig, method: Method, path: &str, body: &str) -> (StatusCode, String) {
@@ -50,7 +53,13 @@ async fn what_is_not_understood_gets_a_4xx_that_says_why() {
         (Method::POST, CLOCK, String::new(), 405, "takes GET"),
         (Method::GET, START, String::new(), 405, "takes POST"),
         (Method::POST, START, "{".to_owned(), 400, "not a start request"),
-        (Method::POST, START, r#"{"lanes":[],"abandoned_after_ms":1000,"x":1}"#.to_owned(), 400, "unknown field"),
+        (
+            Method::POST,
+            START,
+            r#"{"lanes":[],"begin_us":9,"abandoned_after_ms":1000,"x":1}"#.to_owned(),
+            400,
+            "unknown field",
+        ),
         (Method::POST, START, start_body(vec![], 30_000), 400, "0 lanes"),
         (Method::POST, START, start_body(lanes.clone(), 0), 400, "abandoned_after_ms"),
         (Method::POST, START, "x".repeat(300_000), 400, "length limit"),
@@ -85,9 +94,27 @@ async fn the_same_start_again_gets_the_same_answer_and_another_is_refused() {
     assert_eq!(status, StatusCode::CONFLICT, "{text}");
 }
 
+/// Its requests would be late from the first one on, and its intervals not those of the others.
+#[tokio::test]
+async fn a_moment_that_has_passed_is_refused_and_the_agent_can_still_be_started() {
+    let rig = agent(options(), scripted(vec![], vec![])).await;
+    let start = |begin_us| {
+        let lanes = vec![lane("new", 10.0)];
+        serde_json::to_string(&StartRequest { lanes, begin_us, abandoned_after_ms: 30_000 }).unwrap()
+    };
+    for begin_us in [0, -5, Micros::MIN] {
+        let (status, text) = ask(&rig, Method::POST, START, &start(begin_us)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
+        assert!(text.contains("the lanes were to begin"), "{text}");
+    }
+    let (status, text) = ask(&rig, Method::POST, START, &start(Micros::MAX)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+    assert_eq!(ask(&rig, Method::POST, START, &start(LATER_US)).await.0, StatusCode::OK);
+}
+
 #[tokio::test]
 async fn lanes_that_the_load_core_refuses_are_refused_with_its_words() {
-    let rig = agent(options(), Box::new(|_, _| Err("rate 0".to_owned()))).await;
+    let rig = agent(options(), Box::new(|_, _, _| Err("rate 0".to_owned()))).await;
     let (status, text) = ask(&rig, Method::POST, START, &start_body(vec![lane("new", 0.0)], 30_000)).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(text.contains("rate 0"), "{text}");

@@ -37,6 +37,7 @@ pub(super) const PACE: Pace = Pace {
     call_within: Duration::from_secs(2),
     retry_every: Duration::from_millis(2),
     lost_after: Duration::from_millis(300),
+    begin_ahead: Duration::from_millis(400),
 };
 
 /// A Lease that holds for longer than any test takes.
@@ -44,9 +45,9 @@ pub(super) fn lease_until() -> watch::Receiver<Instant> {
     watch::Sender::new(Instant::now() + Duration::from_secs(600)).subscribe()
 }
 
-/// A conversation that has not begun.
-pub(super) fn talk(way: Direct) -> Conversation<Direct> {
-    Conversation::new(way, PACE, lease_until())
+/// A conversation that has not begun, with an agent of this name.
+pub(super) fn talk(name: &str, way: Direct) -> (String, Conversation<Direct>) {
+    (name.to_owned(), Conversation::new(way, PACE, lease_until()))
 }
 
 /// Options whose limits no test reaches.
@@ -75,9 +76,10 @@ pub(super) async fn agent(options: AgentOptions, start_load: Box<StartLoad>) -> 
     Rig { address, ended, terminate }
 }
 
-/// Load that says these messages, one each millisecond, and when it is stopped those.
+/// Load that says these messages, one each millisecond, and when it is stopped those. Its clock reads zero when it is
+/// told to begin.
 pub(super) fn scripted(during: Vec<LoadMessage>, after_stop: Vec<LoadMessage>) -> Box<StartLoad> {
-    Box::new(move |_lanes, messages: mpsc::UnboundedSender<LoadMessage>| {
+    Box::new(move |moment, _lanes, messages: mpsc::UnboundedSender<LoadMessage>| {
         let (stop, told) = oneshot::channel();
         let (during, after_stop) = (during.clone(), after_stop.clone());
         let said = tokio::spawn(async move {
@@ -94,13 +96,13 @@ pub(super) fn scripted(during: Vec<LoadMessage>, after_stop: Vec<LoadMessage>) -
             let _ = stop.send(());
             said.await.map_err(|error| error.to_string())
         });
-        Ok(Load { origin: Instant::now(), stop })
+        Ok(Load { origin: moment, stop })
     })
 }
 
 /// Load that says nothing, and tells when it is stopped.
 pub(super) fn watched(stopped: mpsc::UnboundedSender<()>) -> Box<StartLoad> {
-    Box::new(move |_lanes, messages| {
+    Box::new(move |moment, _lanes, messages| {
         let stopped = stopped.clone();
         let stop = Box::pin(async move {
             let _ = stopped.send(());
@@ -108,7 +110,7 @@ pub(super) fn watched(stopped: mpsc::UnboundedSender<()>) -> Box<StartLoad> {
             drop(messages);
             Ok(())
         });
-        Ok(Load { origin: Instant::now(), stop })
+        Ok(Load { origin: moment, stop })
     })
 }
 
@@ -121,6 +123,8 @@ pub(super) enum Fate {
     RequestLost,
     /// The agent acts on it, and nobody hears of it.
     AnswerLost,
+    /// It gets through after the moment at which agents are told to begin.
+    Late,
 }
 
 /// A way to an agent over plain HTTP, on which calls meet their fates in turn; afterwards all get through.
@@ -161,6 +165,9 @@ impl Transport for Direct {
         let failed = |words: &str| Err(CallError::Failed(words.to_owned()));
         if fate == Fate::RequestLost {
             return failed("the request was lost");
+        }
+        if fate == Fate::Late {
+            tokio::time::sleep(PACE.begin_ahead + Duration::from_millis(50)).await;
         }
         let answered = send(self.address, method, path, body.unwrap_or_default()).await;
         if fate == Fate::AnswerLost {

@@ -55,6 +55,26 @@ fn files_of_other_kinds_are_told_apart() {
 }
 
 #[test]
+fn agents_are_one_to_thirty_two_and_need_a_lane_from_inside() {
+    let (_, good) = fixtures("good").remove(0);
+    let with = |agents: &str, from: &str| {
+        let text = good.replacen("  steps:\n", &format!("  agents: {agents}\n  steps:\n"), 1);
+        read("file.yaml", &text.replace("from: inside", from)).map(|experiment| experiment.spec.agents.get())
+    };
+    assert!(good.contains("from: inside") && good.contains("  steps:\n"));
+    assert_eq!((with("1", "from: inside").unwrap(), with("32", "from: inside").unwrap()), (1, 32));
+    for (agents, from, message) in [
+        ("0", "from: inside", "write"),
+        ("33", "from: inside", "write"),
+        ("2", "from: outside", "agents send the lanes with `from: inside`, and there is none"),
+    ] {
+        let problems = with(agents, from).expect_err(agents);
+        assert_eq!(problems.all().len(), 1, "{problems}");
+        assert!(problems.to_string().contains(message), "{problems}");
+    }
+}
+
+#[test]
 fn one_slip_gives_one_problem() {
     let (_, good) = fixtures("good").remove(0);
     let table = [

@@ -37,6 +37,7 @@ impl Validator<'_> {
             self.target(&path, &lane);
         }
         self.controls(&list);
+        self.agents(&list);
     }
 
     /// A control asks another Service than any lane that is judged, and is not all there is.
@@ -56,6 +57,17 @@ impl Validator<'_> {
                 let what = format!("control lane {} asks the same Service as lane {}", lane.name, same.name);
                 self.problem(&path.key("service"), what, "let it ask a Service that the faults do not touch");
             }
+        }
+    }
+
+    /// Agents send what is asked from inside, and nothing else.
+    fn agents(&mut self, lanes: &Path) {
+        let at = spec().key("agents");
+        let is_outside = |lane: &Node| lane.get("from").and_then(Node::text) == Some("outside");
+        let all_outside = self.root.at(lanes).is_some_and(|lanes| lanes.items().iter().all(is_outside));
+        if all_outside && self.root.at(&at).is_some() {
+            let what = "agents send the lanes with `from: inside`, and there is none";
+            self.problem(&at, what, "leave it out, or write `from: inside` in a lane");
         }
     }
 

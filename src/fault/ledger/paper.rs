@@ -232,14 +232,15 @@ mod tests {
             let slip = Slip { format: FORMAT, run: "r".into(), experiment: String::new(), due: vec![uncordon(node)] };
             assert!(read_slip(&serde_json::to_string(&slip).unwrap()).is_err(), "{node}");
         }
-        let object = |kind: &str, plural: &str| Undo::RemoveObject {
-            api_version: "v1".into(),
+        let object = |api_version: &str, kind: &str, plural: &str| Undo::RemoveObject {
+            api_version: api_version.into(),
             kind: kind.into(),
             plural: plural.into(),
             namespace: "a".into(),
             name: "b".into(),
         };
-        assert!(object("Pod", "pods").is_sound() && !object("Secret", "secrets").is_sound());
+        assert!(object("batch/v1", "Job", "jobs").is_sound());
+        assert!(!object("v1", "Secret", "secrets").is_sound() && !object("v1", "Pod", "pods").is_sound());
     }
 
     #[test]

@@ -229,7 +229,8 @@ where
         return Ok(Look::Holds("left alone, since evenkeel did not make it".into()));
     }
     if now.meta().deletion_timestamp.is_none() {
-        found(call(api.delete(name, &DeleteParams::default())).await)?;
+        // Its pods go before it, so that none is left when it is gone.
+        found(call(api.delete(name, &DeleteParams::foreground())).await)?;
     }
     Ok(Look::NotYet("it is still being removed; look at its finalizers and pods".into()))
 }

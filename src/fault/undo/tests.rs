@@ -241,9 +241,9 @@ fn an_undo_that_was_written_down_reads_back_as_itself() {
         Undo::AwaitPods { namespace: "app".into(), selector: [("app".into(), "shop".into())].into(), ready: 3 },
         Undo::RestoreReplicas { workload: "statefulset/store".parse().unwrap(), namespace: "app".into(), replicas: 3 },
         Undo::RemoveObject {
-            api_version: "v1".into(),
-            kind: "Pod".into(),
-            plural: "pods".into(),
+            api_version: "batch/v1".into(),
+            kind: "Job".into(),
+            plural: "jobs".into(),
             namespace: "app".into(),
             name: "agent".into(),
         },

@@ -2,6 +2,8 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
+    num::NonZeroU32,
     rc::Rc,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -27,9 +29,9 @@ use crate::{
         client::Client,
         connection::Way,
         exchange::{Template, Words},
-        lane::{Destination, LaneOptions, LaneSpec, Protocol, Route, RoutedLane, Shape},
+        lane::{Destination, LaneOptions, LaneSpec, Protocol, Route, RoutedLane, Shape, Share},
         source::Sources,
-        start,
+        start, start_at,
         voice::Voice,
     },
     record::event::{LaneInterval, Outcome},
@@ -259,6 +261,41 @@ async fn a_load_is_begun_only_once() {
     running.begin().expect("the first begin");
     assert!(matches!(running.begin(), Err(LoadError::BegunBefore)));
     assert_eq!(timeout(PATIENCE, running.stop()).await.expect("it ends").expect("an account"), LoadTotals::default());
+}
+
+/// Each request of the lane is sent by one of them, in intervals that coincide, and none before the moment.
+#[tokio::test]
+async fn generators_that_share_a_lane_from_one_moment_on_send_it_once_in_the_same_intervals() {
+    let server = Server::start(&[Act::Say(GOOD)]).await;
+    let spec = LaneSpec { rate_per_second: 90.0, ..lane("main", server.address, Connections::Reused(2)) };
+    let moment = Instant::now() + Duration::from_millis(333);
+    let mut generators = Vec::new();
+    for share in Share::all(NonZeroU32::new(2).expect("two")) {
+        let (messages, inbox) = unbounded_channel();
+        let mut running = start_at(moment, vec![spec.shared(share)], messages).expect("a lane that can run");
+        running.begin().expect("the first begin");
+        generators.push((running, inbox));
+    }
+    tokio::time::sleep_until(moment + Duration::from_millis(550)).await;
+    let mut of_slot: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
+    for (running, inbox) in generators {
+        let begins_us = i64::try_from((moment - running.origin()).as_micros()).expect("a short time");
+        let heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+        let heard = finish(running, inbox, heard).await;
+        assert_consistent(&heard);
+        for interval in &heard.intervals {
+            of_slot.entry(interval.counts.start_us - begins_us).or_default().push(due(interval));
+        }
+    }
+    let whole: Vec<(i64, Vec<u64>)> = of_slot.into_iter().take(5).collect();
+    assert_eq!(
+        whole.iter().map(|(start_us, _)| *start_us).collect::<Vec<_>>(),
+        [0, 100_000, 200_000, 300_000, 400_000]
+    );
+    for (start_us, due) in whole {
+        assert_eq!(due.iter().sum::<u64>(), 9, "at {start_us}: {due:?}");
+        assert!(due.len() == 2 && due.iter().all(|one| matches!(one, 4 | 5)), "at {start_us}: {due:?}");
+    }
 }
 
 /// What is remembered on the way of a connection that was lost must not be met again; one that ended by the book may.

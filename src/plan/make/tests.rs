@@ -149,7 +149,7 @@ fn an_object_whose_rights_cannot_be_told_is_refused() {
 }
 
 #[test]
-fn the_agent_stands_where_no_step_can_reach() {
+fn agents_stand_where_no_step_can_reach_each_on_a_node_of_its_own_while_there_are_some() {
     let table = [
         (r#"{"withPods": {"app": "shop"}}"#, vec!["ek-control-plane"]),
         (r#"{"names": ["ek-worker"]}"#, vec!["ek-worker2", "ek-worker3", "ek-control-plane"]),
@@ -160,18 +160,24 @@ fn the_agent_stands_where_no_step_can_reach() {
         ),
     ];
     let mut experiment = experiment(&fixture("drain"));
+    experiment.spec.agents = 32.try_into().unwrap();
     for (pick, spared) in table {
         let nodes: serde_json::Value = serde_json::from_str(pick).unwrap();
         let steps = serde_json::json!([{"parallel": [{"cordon": {"nodes": nodes}}, {"wait": {"time": "1s"}}]}]);
         experiment.spec.steps = serde_json::from_value(steps).unwrap();
-        assert_eq!(spared_nodes(&experiment, &empty_cluster()).unwrap(), spared, "{pick}");
+        assert_eq!(agent_nodes(&experiment, &empty_cluster()).unwrap(), spared, "{pick}");
+    }
+    let spared = ["ek-worker", "ek-worker2", "ek-worker3"];
+    for (agents, nodes) in [(1, &spared[..1]), (2, &spared[..2]), (32, &spared[..])] {
+        experiment.spec.agents = agents.try_into().unwrap();
+        assert_eq!(agent_nodes(&experiment, &empty_cluster()).unwrap(), nodes, "{agents} agents");
     }
     let mut facts = empty_cluster();
     facts.nodes.retain(|node| !node.control_plane);
     experiment.spec.steps =
         serde_json::from_value(serde_json::json!([{"drain": {"nodes": {"withPods": {"app": "shop"}}}}])).unwrap();
     assert_eq!(
-        spared_nodes(&experiment, &facts),
+        agent_nodes(&experiment, &facts),
         Err(PlanProblem::NoSparedNode { nodes: "ek-worker, ek-worker2, ek-worker3".to_owned() })
     );
 }
