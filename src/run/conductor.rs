@@ -222,17 +222,11 @@ fn note(sink: &Sink, kind: NoteKind, text: String) {
     sink.record(What::Note(Note { kind, text }));
 }
 
-fn ending(
-    driven: Result<(), RunError>,
-    signals: &Signals,
-    broken_off: Option<&Stop>,
-) -> (EndReason, Option<RunError>) {
+fn ending(driven: Result<(), RunError>, signals: &Signals, broken_off: Option<&Stop>) -> (EndReason, Option<RunError>) {
     match (driven, broken_off) {
         (Ok(()), _) => (EndReason::Completed, None),
         (Err(_), _) if signals.stopped() => (EndReason::Interrupted, None),
-        (Err(_), Some(Stop::Condition(why))) => {
-            (EndReason::StepFailed, Some(RunError::Condition { why: why.clone() }))
-        }
+        (Err(_), Some(Stop::Condition(why))) => (EndReason::StepFailed, Some(RunError::Condition { why: why.clone() })),
         (Err(error @ RunError::Step(_)), _) => (EndReason::StepFailed, Some(error)),
         (Err(error), _) => (EndReason::SetupFailed, Some(error)),
     }
