@@ -22,7 +22,7 @@ use super::{
 use crate::{
     experiment::schema::Connections,
     load::lane::{Destination, LaneOptions, LaneSpec, Protocol, Route, RoutedLane},
-    record::event::Outcome,
+    record::event::{LostRequest, Outcome},
 };
 
 const ECHO: &str = "/evenkeel.Demo/Echo";
@@ -221,7 +221,7 @@ fn both(address: SocketAddr, rate_per_second: f64, connections: u16) -> Vec<Lane
 }
 
 /// What both lanes lose when the service that they are led to is told to stop, and new connections go to another.
-async fn lost_in_a_stop(flags: &[&str]) -> Vec<Outcome> {
+async fn lost_in_a_stop(flags: &[&str]) -> Vec<LostRequest> {
     let mut old = Demo::started(&[flags, &["--answer-in", "100ms"]].concat()).await;
     let new = Demo::started(&["--answer-in", "100ms"]).await;
     let moved = Arc::new(AtomicBool::new(false));
@@ -240,7 +240,7 @@ async fn lost_in_a_stop(flags: &[&str]) -> Vec<Outcome> {
     old.stop();
     old.ended().await;
     load.answers(&["http2", "grpc"], 30).await;
-    load.stop().await.into_iter().map(|lost| lost.outcome).collect()
+    load.stop().await
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn with_drain_exit_requests_in_flight_over_http2_are_lost() {
     let lost = lost_in_a_stop(&["--drain", "exit"]).await;
     assert!(!lost.is_empty());
     let cut = [Outcome::ReusedConnectionClosed, Outcome::ResetBeforeByte];
-    assert!(lost.iter().all(|outcome| cut.contains(outcome)), "{lost:?}");
+    assert!(lost.iter().all(|lost| cut.contains(&lost.outcome)), "{lost:?}");
 }
 
 #[tokio::test]
