@@ -34,10 +34,10 @@ const PREFIX_BYTES: usize = 5;
 /// A `HealthCheckRequest` for this service by its name (field 1, a string); an empty one asks for the whole server.
 const HEALTH_OF_DEMO: &[u8] = b"\x0a\x0devenkeel.Demo";
 
-/// A `HealthCheckResponse` (field 1, an enum): SERVING is 1.
+/// A `HealthCheckResponse` (field 1, an enum): `SERVING` is 1.
 const SERVING: &[u8] = b"\x08\x01";
 
-/// A `HealthCheckResponse`: NOT_SERVING is 2.
+/// A `HealthCheckResponse`: `NOT_SERVING` is 2.
 const NOT_SERVING: &[u8] = b"\x08\x02";
 
 /// Why a call failed.

@@ -79,7 +79,7 @@ impl Http2 {
         let open = || async { self.0.clone().ready().await.is_ok() };
         timeout(PATIENCE, async {
             while open().await {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         })
         .await
