@@ -1,4 +1,4 @@
-//! What each path answers, and the process-wide conditions that a fault can switch on: hanging, failing, unready.
+//! What each path and method answers, and the process-wide conditions that a fault can switch on: hanging, failing, unready.
 //!
 //! A condition holds for the probes' paths too, as it would in a process that is stuck; only `/control/` always works,
 //! so that the process can be healed.
@@ -7,7 +7,7 @@ use std::{convert::Infallible, future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode, Version,
     body::Incoming,
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
@@ -18,9 +18,11 @@ use tokio::{
 };
 
 use super::{
+    connection::{Stage, Talk},
+    grpc::{self, Failure},
     options::DemoOptions,
-    server::{DemoError, Stage},
-    speech::{self, Body, Upgrades, whole},
+    server::DemoError,
+    speech::{self, Body, whole},
 };
 
 /// The header that names the pod which answered.
@@ -89,13 +91,15 @@ impl Service {
         self: Arc<Self>,
         mut request: Request<Incoming>,
         nth: u32,
-        upgrades: Upgrades,
+        talk: Arc<Talk>,
     ) -> Result<Response<Body>, Infallible> {
-        let mut response = match self.spoken(&mut request, &upgrades) {
-            Some(response) => response,
-            None => self.answer_by_path(&request).await,
+        let mut response = if grpc::is_call(&request) {
+            grpc::answer(self.answer_call(&mut request).await)
+        } else if let Some(response) = self.spoken(&mut request, &talk) {
+            response
+        } else {
+            self.answer_by_path(&request).await
         };
-        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         headers.insert(POD_HEADER, self.pod.clone());
         headers.insert(VERSION_HEADER, self.version.clone());
@@ -103,25 +107,60 @@ impl Service {
         // Asked only now, so that a request which was in flight when the signal came says so too.
         let closing = *self.stage.borrow() != Stage::Serving;
         let used_up = self.options.requests_per_connection.is_some_and(|most| nth >= most.get());
-        // A connection that has been switched is no longer HTTP.
-        if (closing || used_up) && !switching {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if closing || used_up {
+            match request.version() {
+                Version::HTTP_2 => talk.end_after_this(),
+                // A connection that has been switched is no longer HTTP.
+                _ if response.status() == StatusCode::SWITCHING_PROTOCOLS => {}
+                _ => _ = response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close")),
+            }
         }
         Ok(response)
     }
 
     /// The start of a WebSocket, where that is asked for.
-    fn spoken(&self, request: &mut Request<Incoming>, upgrades: &Upgrades) -> Option<Response<Body>> {
+    fn spoken(&self, request: &mut Request<Incoming>, talk: &Talk) -> Option<Response<Body>> {
         if request.uri().path() != "/ws" || !self.is_well() || self.options.stand_in {
             return None;
         }
         let response = speech::websocket(request);
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Ok(mut slot) = upgrades.lock()
-        {
-            *slot = Some(hyper::upgrade::on(request));
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            talk.switch(hyper::upgrade::on(request));
         }
         Some(response)
+    }
+
+    /// The message that a gRPC call is answered with.
+    async fn answer_call(&self, request: &mut Request<Incoming>) -> Result<Bytes, Failure> {
+        let condition = *self.condition.borrow();
+        match condition {
+            Condition::Hanging => return future::pending().await,
+            Condition::Failing => return Err(Failure::unavailable("failing on request")),
+            Condition::Unready if self.options.stand_in => return Err(Failure::unavailable("unready on request")),
+            Condition::Healthy | Condition::Unready => {}
+        }
+        let message = grpc::message(request.body_mut()).await?;
+        match request.uri().path() {
+            grpc::HEALTH_CHECK => grpc::health(&message, self.unready().is_none()),
+            // A message of whatever type the service stood in for would send, with nothing in it.
+            _ if self.options.stand_in => Ok(Bytes::new()),
+            grpc::ECHO => {
+                sleep(self.options.answer_in.duration()).await;
+                Ok(message)
+            }
+            _ => Err(Failure::unimplemented("no such method")),
+        }
+    }
+
+    /// Why it is not ready, where it is not.
+    fn unready(&self) -> Option<&'static str> {
+        if *self.condition.borrow() == Condition::Unready {
+            Some("unready on request")
+        } else if Instant::now() < self.ready_at {
+            Some("not ready yet")
+        } else {
+            None
+        }
     }
 
     fn is_well(&self) -> bool {
@@ -155,11 +194,10 @@ impl Service {
                 text(StatusCode::OK, format!("{}\n", parameter(uri.query(), "id").unwrap_or_default()))
             }
             "/livez" => text(StatusCode::OK, "alive\n"),
-            "/readyz" if condition == Condition::Unready => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "unready on request\n")
-            }
-            "/readyz" if Instant::now() < self.ready_at => text(StatusCode::SERVICE_UNAVAILABLE, "not ready yet\n"),
-            "/readyz" => text(StatusCode::OK, "ready\n"),
+            "/readyz" => match self.unready() {
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+                None => text(StatusCode::OK, "ready\n"),
+            },
             "/slow" => slow(uri.query()).await,
             "/burn" => self.burn(uri.query()).await,
             "/stream" => stream(uri.query()),

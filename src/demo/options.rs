@@ -41,7 +41,8 @@ pub struct DemoOptions {
     /// How long it waits, once it no longer accepts, for idle connections (with --drain close), then for requests in flight
     #[arg(long, env = "EVENKEEL_DEMO_DRAIN_TIMEOUT", default_value = "10s", value_name = "DURATION")]
     pub drain_timeout: Span,
-    /// Answers per connection, the last of which says Connection: close; without it as many as the client likes
+    /// Answers per connection, the last of which says Connection: close (HTTP/2: GOAWAY); without it as many as the
+    /// client likes
     #[arg(long, env = "EVENKEEL_DEMO_REQUESTS_PER_CONNECTION", value_name = "N")]
     pub requests_per_connection: Option<NonZeroU32>,
     /// Size of the body of /
@@ -71,7 +72,7 @@ pub enum DrainStyle {
     Exit,
     /// Stops accepting, closes idle connections, finishes what is in flight, exits
     Finish,
-    /// Goes on accepting for --accept-late and says Connection: close in every answer, then stops accepting, waits for
-    /// the last request of each open connection, exits
+    /// Goes on accepting for --accept-late and says Connection: close in every answer (HTTP/2: GOAWAY on every
+    /// connection), then stops accepting, waits for the last request of each open connection, exits
     Close,
 }

@@ -8,15 +8,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     signal::unix::{SignalKind, signal},
@@ -27,8 +22,9 @@ use tokio::{
 
 use super::{
     answer::Service,
+    connection::{self, Stage},
     options::{DemoOptions, DrainStyle},
-    speech::{self, Upgrades},
+    speech,
 };
 use crate::experiment::units::Span;
 
@@ -40,10 +36,6 @@ const CONNECTIONS_MAX: usize = 4_096;
 
 /// The pause after a failed `accept`. Out of file descriptors, an immediate retry would only spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-
-/// How long a connection that has carried no request yet is kept for it when idle ones are closed. Its client has not
-/// been silent: the request is on its way. Go's `http.Server.Shutdown` does the same, for 5 s.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Why the sample service could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -71,17 +63,6 @@ pub enum DemoError {
         /// The name.
         text: String,
     },
-}
-
-/// How far the draining has come; each connection follows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
-    /// Not told to stop.
-    Serving,
-    /// Every answer says `Connection: close`; idle connections stay open for their last request.
-    Closing,
-    /// Idle connections are closed; a busy one is after its answer, and so is one that waits for its first request.
-    Finishing,
 }
 
 /// Runs the sample service until SIGTERM or SIGINT, then drains as the options say. Returning ends what is still open,
@@ -219,7 +200,7 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        self.tasks.spawn(serve_connection(stream, Arc::clone(&self.service), self.stage.subscribe()));
+        self.tasks.spawn(connection::serve(stream, Arc::clone(&self.service), self.stage.subscribe()));
     }
 
     /// Closes idle connections and waits for the busy ones to end their request.
@@ -233,40 +214,5 @@ impl Connections {
         if closed.await.is_err() {
             tracing::warn!(open = self.tasks.len(), "connections are still open at the end of --drain-timeout");
         }
-    }
-}
-
-async fn serve_connection(stream: TcpStream, service: Arc<Service>, mut stage: watch::Receiver<Stage>) {
-    let asked = AtomicU32::new(0);
-    let (upgrades, to_the_end) = (Upgrades::default(), stage.clone());
-    let answer = service_fn(|request: Request<Incoming>| {
-        let nth = asked.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        Arc::clone(&service).answer(request, nth, Arc::clone(&upgrades))
-    });
-    let serve = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
-    let mut connection = pin!(serve.with_upgrades());
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = async { _ = stage.wait_for(|stage| *stage == Stage::Finishing).await } => {
-            // The answer to it says `Connection: close`.
-            let unused = asked.load(Ordering::Relaxed) == 0;
-            let first = if unused { timeout(FIRST_REQUEST, connection.as_mut()).await.ok() } else { None };
-            if let Some(ended) = first {
-                ended
-            } else {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
-    };
-    if let Err(error) = ended {
-        // The client's doing as a rule: it went away in the middle of a request.
-        tracing::debug!(%error, "a connection ended early");
-    }
-    let upgrade = upgrades.lock().ok().and_then(|mut slot| slot.take());
-    if let Some(upgrade) = upgrade
-        && let Ok(upgraded) = upgrade.await
-    {
-        speech::echo_messages(upgraded, to_the_end).await;
     }
 }

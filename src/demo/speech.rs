@@ -1,13 +1,13 @@
 //! What the sample service speaks beside plain HTTP answers: streams of events, web sockets, and lines over bare TCP.
 //! Each ends in order when the service is told to stop.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, time::Duration};
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
-    Request, Response, StatusCode,
+    Request, Response, StatusCode, Version,
     body::Frame,
     header::{CONNECTION, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
     upgrade::Upgraded,
@@ -29,7 +29,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::server::Stage;
+use super::connection::Stage;
 
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -65,7 +65,9 @@ pub(super) fn events(length: Duration, every: Duration) -> Response<Body> {
 
 /// The answer that gives a WebSocket, where the request asks for one.
 pub(super) fn websocket<B>(request: &Request<B>) -> Response<Body> {
-    let Some(key) = request.headers().get(SEC_WEBSOCKET_KEY) else {
+    // Over HTTP/2 there is no connection to hand over.
+    let key = request.headers().get(SEC_WEBSOCKET_KEY).filter(|_| request.version() == Version::HTTP_11);
+    let Some(key) = key else {
         let mut refusal = Response::new(whole("ask for a WebSocket\n"));
         *refusal.status_mut() = StatusCode::UPGRADE_REQUIRED;
         return refusal;
@@ -154,6 +156,3 @@ async fn line(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Option<Vec<u8>>
     let read = reader.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
     (read.is_ok() && line.ends_with(b"\n")).then_some(line)
 }
-
-/// Where a request of a connection leaves the way to what follows its upgrade.
-pub(super) type Upgrades = Arc<std::sync::Mutex<Option<hyper::upgrade::OnUpgrade>>>;

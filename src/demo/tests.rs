@@ -1,6 +1,8 @@
 //! Drives a real server on 127.0.0.1 with a client that shows every byte: a refused connection, a cut one and one that
 //! was closed in good order are three different things here.
 
+mod http2;
+mod load;
 mod speech;
 
 use std::{

@@ -45,7 +45,8 @@ pub const fn advice(cause: Cause) -> &'static str {
              soon as its container runs"
         }
         Cause::ExitsWithoutDraining => {
-            "on SIGTERM answer `Connection: close`, finish what is in flight, close idle connections, and only then exit"
+            "on SIGTERM answer `Connection: close` (HTTP/2: send GOAWAY), finish what is in flight, close idle \
+             connections, and only then exit"
         }
         Cause::BudgetMissing => {
             "add a PodDisruptionBudget that selects these pods, with maxUnavailable: 1 or a minAvailable below the \

@@ -19,7 +19,7 @@ use self::settle::{Attempt, not_connected};
 use super::{
     answer::Answer,
     classify::{Body, Ending, Shortage},
-    connection::{Connection, Way},
+    connection::{Connection, OpenError, Way},
     deadline::{Deadline, Deadlines},
     exchange::{Template, exchange},
     lane::{LaneSpec, Shape},
@@ -276,7 +276,13 @@ impl Client {
         let began = Instant::now();
         let nth = self.spec.options.share.number(self.nth.replace(self.nth.get() + 1));
         let (reused, opened) = match hold {
-            Hold::Pooled(connection) => (true, Some(Ok(connection))),
+            Hold::Pooled(mut connection) => {
+                if connection.has_gone() {
+                    (false, self.replace(connection, &over).await)
+                } else {
+                    (true, Some(Ok(connection)))
+                }
+            }
             Hold::New(deadline) => (false, deadline.limit(self.way.open()).await),
         };
         let mut connection = match opened {
@@ -312,6 +318,13 @@ impl Client {
             }
             self.forget_connection();
         }
+    }
+
+    /// A connection in the place of one that said goodbye between its being taken and its use. It is rare, so it may have
+    /// a timer of its own.
+    async fn replace(&self, gone: Connection, over: &Deadline) -> Option<Result<Connection, OpenError>> {
+        gone.end_well();
+        over.limit(timeout(self.connect_timeout, self.way.open())).await.and_then(Result::ok)
     }
 
     fn forget_connection(&self) {

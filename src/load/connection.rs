@@ -134,4 +134,13 @@ impl Connection {
             Link::WebSocket(link) => link.is_open(),
         }
     }
+
+    /// Whether its peer has said, since it was last looked at, that it takes no more requests. Only HTTP/2 can say so
+    /// without closing, and a client that knows of its GOAWAY sends elsewhere (RFC 9113, section 6.8).
+    pub(super) fn has_gone(&mut self) -> bool {
+        match &mut self.link {
+            Link::Http2(link) => link.has_gone(),
+            Link::Http1(_) | Link::WebSocket(_) | Link::Lines(_) => false,
+        }
+    }
 }

@@ -3,10 +3,18 @@
 //!
 //! gRPC needs no more of its own than five bytes before a message and a status behind the answer.
 
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
 use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::FutureExt as _;
 use h2::{
     Reason, RecvStream,
-    client::{Builder, SendRequest},
+    client::{Builder, Connection, SendRequest},
 };
 use hyper::{
     HeaderMap, Request,
@@ -44,6 +52,7 @@ fn was_not_begun(error: &h2::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct Http2 {
     sender: SendRequest<Bytes>,
+    drive: Rc<Drive>,
     driver: AbortHandle,
 }
 
@@ -53,21 +62,60 @@ impl Drop for Http2 {
     }
 }
 
+/// What reads and writes a connection: a task of its own, and a request at its beginning.
+#[derive(Debug)]
+struct Drive {
+    connection: RefCell<Option<Connection<Wire, Bytes>>>,
+    // The task's, so that it is told of whatever the connection waits for.
+    waker: RefCell<Waker>,
+}
+
+impl Drive {
+    /// The task: it ends with the connection.
+    async fn run(self: Rc<Self>) {
+        poll_fn(|cx| {
+            self.waker.borrow_mut().clone_from(cx.waker());
+            self.turn()
+        })
+        .await;
+    }
+
+    /// Reads what has come, and writes what is to go.
+    fn turn(&self) -> Poll<()> {
+        let waker = self.waker.borrow().clone();
+        let mut connection = self.connection.borrow_mut();
+        let Some(open) = connection.as_mut() else { return Poll::Ready(()) };
+        // What goes wrong under a request is told to that request; what goes wrong without one loses nothing.
+        let turned = open.poll_unpin(&mut Context::from_waker(&waker)).map(drop);
+        if turned.is_ready() {
+            *connection = None;
+        }
+        turned
+    }
+}
+
 impl Http2 {
     /// Agrees on HTTP/2 over a new connection, without asking for it first (prior knowledge, or TLS has).
     pub(super) async fn agree(wire: Wire) -> Result<Self, h2::Error> {
         let mut builder = Builder::new();
         builder.enable_push(false).initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
         let (sender, connection) = builder.handshake(wire).await?;
-        // What goes wrong under a request is told to that request; what goes wrong without one loses nothing.
-        let driver = spawn_local(async move { drop(connection.await) }).abort_handle();
-        Ok(Self { sender, driver })
+        let drive =
+            Rc::new(Drive { connection: RefCell::new(Some(connection)), waker: RefCell::new(Waker::noop().clone()) });
+        let driver = spawn_local(Rc::clone(&drive).run()).abort_handle();
+        Ok(Self { sender, drive, driver })
     }
 
     /// Whether another request may be sent, as far as is known here.
     pub(super) fn is_open(&mut self) -> bool {
-        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        !matches!(self.sender.poll_ready(&mut cx), std::task::Poll::Ready(Err(_)))
+        let mut cx = Context::from_waker(Waker::noop());
+        !matches!(self.sender.poll_ready(&mut cx), Poll::Ready(Err(_)))
+    }
+
+    /// Whether its server has said goodbye, in what has come by now. A request that is sent at once after this found that
+    /// it has not goes out before the server can be told that its goodbye was seen, and so is answered.
+    pub(super) fn has_gone(&mut self) -> bool {
+        self.drive.turn().is_ready() || !self.is_open()
     }
 
     /// Sends a request and reads its answer, until `deadline` passes. `pod` learns the name of the pod that answers.
@@ -99,6 +147,8 @@ impl Http2 {
         if let Some(message) = message {
             stream.send_data(message, true).map_err(broken)?;
         }
+        // At once: a goodbye that is read before the request is written would be answered before it, and end it.
+        _ = self.drive.turn();
         let response = response.await.map_err(|error| unless_begun(error, seen))?;
         let (head, mut body) = response.into_parts();
         (seen.status, seen.bytes_in) = (Some(head.status.as_u16()), 1);
