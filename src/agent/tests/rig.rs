@@ -37,7 +37,7 @@ pub(super) const PACE: Pace = Pace {
     call_within: Duration::from_secs(2),
     retry_every: Duration::from_millis(2),
     lost_after: Duration::from_millis(300),
-    begin_ahead: Duration::from_millis(400),
+    begin_ahead: Duration::from_millis(800),
 };
 
 /// A Lease that holds for longer than any test takes.
