@@ -193,7 +193,7 @@ fn drained_for(ground: &mut Ground, second: Option<u64>) -> Result<(), String> {
     let before = ground.snapshot()?;
     let steps = format!(
         "- drain: {{nodes: {{names: [{}]}}, ignoreDaemonsets: true, deleteEmptydirData: true, timeout: 60s}}\n    - \
-         wait: {{time: 100s}}",
+         wait: {{time: 100s}}\n  guards: {{allowLastReplica: true}}",
         ground.fullest_node()?
     );
     let (folder, mut command) = ground.run("second", &steps)?;

@@ -77,6 +77,13 @@ impl Drop for Ground {
         } else {
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             let _ = self.runtime.block_on(namespaces.delete(NAMESPACE, &DeleteParams::default()));
+            // The next ground has the same name.
+            let deadline = Instant::now() + PODS_WITHIN;
+            while self.block_on(namespaces.get_opt(NAMESPACE)).is_ok_and(|left| left.is_some())
+                && Instant::now() < deadline
+            {
+                std::thread::sleep(LOOK_EVERY);
+            }
         }
     }
 }

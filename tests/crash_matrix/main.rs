@@ -46,7 +46,9 @@ const MATRIX: &[Line] = &[
     Line {
         verb: "drain",
         name: "drain",
-        steps: "- drain: {nodes: {names: [A]}, ignoreDaemonsets: true, deleteEmptydirData: true, timeout: 60s}",
+        // What went before may have put the only pod of the StatefulSet there.
+        steps: "- drain: {nodes: {names: [A]}, ignoreDaemonsets: true, deleteEmptydirData: true, timeout: 60s}\n  guards: \
+                {allowLastReplica: true}",
         points: &["begun", "intent", "effective", "undo", "undone"],
         stays: true,
     },
