@@ -1,4 +1,5 @@
-//! What each path and method answers, and the process-wide conditions that a fault can switch on: hanging, failing, unready.
+//! What each path and method answers, and the process-wide conditions that a fault can switch on: hanging, failing,
+//! unready.
 //!
 //! A condition holds for the probes' paths too, as it would in a process that is stuck; only `/control/` always works,
 //! so that the process can be healed.

@@ -1,8 +1,8 @@
 //! One connection of the sample service: HTTP/1.1 or HTTP/2, as its first bytes say, from its first request to its
 //! goodbye.
 //!
-//! HTTP/1.1 says goodbye in an answer (`Connection: close`), so an idle connection cannot be closed without the risk that
-//! a request is on its way. HTTP/2 says it at any time (GOAWAY): what comes until the client has seen it is still
+//! HTTP/1.1 says goodbye in an answer (`Connection: close`), so an idle connection cannot be closed without the risk
+//! that a request is on its way. HTTP/2 says it at any time (GOAWAY): what comes until the client has seen it is still
 //! answered (RFC 9113, section 6.8), and hyper's graceful shutdown does so.
 
 use std::{

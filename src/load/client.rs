@@ -320,8 +320,8 @@ impl Client {
         }
     }
 
-    /// A connection in the place of one that said goodbye between its being taken and its use. It is rare, so it may have
-    /// a timer of its own.
+    /// A connection in the place of one that said goodbye between its being taken and its use. It is rare, so it may
+    /// have a timer of its own.
     async fn replace(&self, gone: Connection, over: &Deadline) -> Option<Result<Connection, OpenError>> {
         gone.end_well();
         over.limit(timeout(self.connect_timeout, self.way.open())).await.and_then(Result::ok)

@@ -112,8 +112,8 @@ impl Http2 {
         !matches!(self.sender.poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
-    /// Whether its server has said goodbye, in what has come by now. A request that is sent at once after this found that
-    /// it has not goes out before the server can be told that its goodbye was seen, and so is answered.
+    /// Whether its server has said goodbye, in what has come by now. A request that is sent at once after this found
+    /// that it has not goes out before the server can be told that its goodbye was seen, and so is answered.
     pub(super) fn has_gone(&mut self) -> bool {
         self.drive.turn().is_ready() || !self.is_open()
     }
