@@ -75,6 +75,10 @@ impl Drop for Ground {
             let _ = kill_process(Pid::from_child(sandbox), Signal::INT);
             let _ = sandbox.wait();
         } else {
+            let nodes: Api<Node> = Api::all(self.client.clone());
+            let open = Patch::Merge(json!({"spec": {"unschedulable": false}}));
+            let cordoned = self.nodes.get(2).map(String::as_str).unwrap_or_default();
+            let _ = self.runtime.block_on(nodes.patch(cordoned, &PatchParams::default(), &open));
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             let _ = self.runtime.block_on(namespaces.delete(NAMESPACE, &DeleteParams::default()));
             // The next ground has the same name.
