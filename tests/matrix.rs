@@ -79,9 +79,13 @@ impl Case {
             ""
         };
         // A server that closes an idle connection races with its next request, and one loss in some thousand is a
-        // verdict: with connections that are reused, it says `Connection: close` first.
-        let (connections, drain) =
-            if self.reused { ("{reused: 20}", ", --drain, close, --accept-late, 1500ms") } else { ("new", "") };
+        // verdict: with connections that are reused, it says `Connection: close` first. Each is replaced every two
+        // seconds, so that what becomes of new ones does not hang on the moment at which a pod closes the old ones.
+        let (connections, drain) = if self.reused {
+            ("{reused: 20}, requestsPerConnection: 20", ", --drain, close, --accept-late, 1500ms")
+        } else {
+            ("new", "")
+        };
         let grace = self.grace_seconds;
         format!(
             "apiVersion: evenkeel/v1

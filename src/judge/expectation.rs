@@ -82,7 +82,7 @@ fn within(span: Span) -> String {
     format!("within {span}")
 }
 
-const TAINTED: &str = "it fails only by requests that were lost or late while we were held up ourselves";
+const TAINTED: &str = "it fails only by requests that were lost or late while the measurement was in doubt";
 
 fn lost(facts: &Facts<'_>, expect: &ExpectLost) -> Measured {
     let scope = Scope { lane: expect.lane.as_deref(), phase: expect.phase, untainted: false };

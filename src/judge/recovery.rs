@@ -55,7 +55,7 @@ pub(super) fn recovered(facts: &Facts<'_>, within: Span) -> (String, Result<bool
     let held = if clean > limit || slowest > limit {
         Ok(false)
     } else if all > limit {
-        Err("the last losses came while we were held up ourselves".to_owned())
+        Err("the last losses came while the measurement was in doubt".to_owned())
     } else {
         Ok(true)
     };

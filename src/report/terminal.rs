@@ -125,7 +125,7 @@ fn requests(page: &mut Page, verdict: &Verdict) {
         let _ = write!(text, "; {} never sent, for a reason of ours", count(all.unsent));
     }
     if all.lost_tainted > 0 {
-        let _ = write!(text, "; {} of them while we were held up ourselves", count(all.lost_tainted));
+        let _ = write!(text, "; {} of them while the measurement was in doubt", count(all.lost_tainted));
     }
     page.row("requests", &text, if all.lost > 0 { RED } else { "" });
     if all.lost > 0 {

@@ -101,7 +101,7 @@ fn tiles(out: &mut String, verdict: &Verdict) {
         (0, None) => tile("lost", "0", "", ""),
         (lost, _) => {
             let ours = if all.lost_tainted > 0 {
-                format!(", {} of them while we were held up ourselves", count(all.lost_tainted))
+                format!(", {} of them while the measurement was in doubt", count(all.lost_tainted))
             } else {
                 String::new()
             };
