@@ -24,7 +24,7 @@ const STILL_FOR: Duration = Duration::from_secs(7);
 /// A step that leaves something to undo, and then nothing happens.
 const CORDON_AND_WAIT: &str = "- cordon: {nodes: {names: [A]}}\n    - wait: {time: 100s}";
 
-/// A drain takes so many seconds at least: of three pods behind a budget that lets one go at a time, the second goes
+/// A drain takes so many seconds as a rule: of three pods behind a budget that lets one go at a time, the second goes
 /// after 5 s and the third after 10 s, and has 2 s to end.
 const DRAIN_S: u64 = 12;
 
@@ -207,7 +207,8 @@ fn drained_for(ground: &mut Ground, second: Option<u64>) -> Result<(), String> {
         None => await_line(&mut child, &events, over)?,
     }
     ends_well(child)?;
-    if second.is_some_and(|second| second <= DRAIN_S / 2) && has_line(&events, over) {
+    // How long the drain takes hangs on where pods stand; its very beginning is always in the midst of it.
+    if second == Some(0) && has_line(&events, over) {
         return Err("the drain was over, so it was not interrupted".to_owned());
     }
     ground.equal(&before)?;
