@@ -11,7 +11,7 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use evenkeel::judge::verdict::{Finding, Verdict};
+use evenkeel::judge::verdict::Verdict;
 
 /// Of a hundred cases so many may differ: 2 of 40, and none of a small sample.
 const DIFFERENT_MAX_PERCENT: usize = 5;
@@ -162,10 +162,7 @@ fn run(bin: &Path, on: Option<&str>, file: &Path, name: &str, out: &Path) -> Res
     let text = std::fs::read_to_string(&path)
         .map_err(|error| format!("{}: {error}\n{}", path.display(), String::from_utf8_lossy(&output.stderr)))?;
     let verdict: Verdict = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    // No cause is looked for where the load generator itself was held up: that is of this machine, not of either cluster.
-    let ours = |finding: &&Finding| finding.id == "unexplained" && finding.lost <= verdict.requests.lost_tainted;
-    let findings = verdict.findings.iter().filter(|finding| !ours(finding));
-    let mut findings: Vec<String> = findings.map(|finding| finding.id.clone()).collect();
+    let mut findings: Vec<String> = verdict.findings.iter().map(|finding| finding.id.clone()).collect();
     let top = findings.first().cloned();
     findings.sort();
     Ok(Told { verdict: format!("{:?}", verdict.verdict), findings, top })

@@ -38,7 +38,8 @@ pub struct Agents {
 /// How many agents there are, where, as what and for how long they run.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The name of their Job, from [`super::job::new_name`]; chosen by the caller, who writes it down before it is there.
+    /// The name of their Job, from [`super::job::new_name`]; chosen by the caller, who writes it down before it is
+    /// there.
     pub name: String,
     /// How many.
     pub agents: NonZeroU32,

@@ -1,7 +1,7 @@
 //! The Job whose pods are the agents of a run, and how far all of them are on their way to being ready. Pure.
 //!
-//! One pod for each completion index. A pod that fails is not replaced, since a new one could not take up its share, and
-//! fails alone: with `backoffLimit: 0`, the Job would take all others along.
+//! One pod for each completion index. A pod that fails is not replaced, since a new one could not take up its share,
+//! and fails alone: with `backoffLimit: 0`, the Job would take all others along.
 
 use std::{
     collections::BTreeMap,

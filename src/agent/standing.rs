@@ -1,5 +1,5 @@
-//! The agents' Job in the cluster: created, its pods waited for by a watch, removed and seen to be gone with them. It is
-//! removed also when the harness drops it half-way.
+//! The agents' Job in the cluster: created, its pods waited for by a watch, removed and seen to be gone with them. It
+//! is removed also when the harness drops it half-way.
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -200,8 +200,8 @@ impl StandingJob {
         }
     }
 
-    /// Asks for the removal of the Job after its pods, until the server has agreed or the Job is gone. The caller bounds
-    /// it.
+    /// Asks for the removal of the Job after its pods, until the server has agreed or the Job is gone. The caller
+    /// bounds it.
     async fn delete(&self) {
         let parameters = DeleteParams {
             preconditions: Some(Preconditions { uid: self.uid.clone(), resource_version: None }),

@@ -169,7 +169,7 @@ fn lanes(facts: &Facts<'_>) -> BTreeMap<String, LaneSummary> {
             requests: facts.tally.requests(scope),
             latency_ms: latency(&facts.tally.response(scope)),
             longest_outage_ms: lengths.fold(0.0, f64::max),
-            is_control: facts.record.experiment.spec.load.iter().any(|one| one.control && one.name == lane),
+            is_control: facts.record.experiment.spec.lane(lane).is_some_and(|lane| lane.control),
         }
     };
     wanted.chain(facts.tally.lanes()).map(|lane| (lane.to_owned(), summary(lane))).collect()

@@ -92,7 +92,8 @@ pub fn compare(experiment: &str, before: &[&Verdict], after: &[&Verdict], tolera
     if are_told(before) && are_told(after) {
         items.extend(expectations(before, after));
         items.push(losses("lost requests", before, after, |run| Some((run.requests.lost, run.requests.sent))));
-        let lanes: BTreeSet<&String> = before.iter().flat_map(|run| run.lanes.keys()).collect();
+        let judged = before.iter().flat_map(|run| &run.lanes).filter(|(_, lane)| !lane.is_control);
+        let lanes: BTreeSet<&String> = judged.map(|(name, _)| name).collect();
         for lane in lanes {
             let of_lane = |run: &Verdict| run.lanes.get(lane).map(|lane| (lane.requests.lost, lane.requests.sent));
             items.push(losses(&format!("lost requests in lane {lane}"), before, after, of_lane));

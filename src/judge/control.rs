@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::facts::{Facts, seconds};
+use super::{
+    facts::{Facts, seconds},
+    tally::Scope,
+};
 use crate::{
     experiment::schema::Vantage,
     record::{
@@ -76,18 +79,15 @@ fn join(spans: &mut Vec<(Micros, Micros)>) {
 /// One sentence for each control lane that lost requests, or did not send some.
 pub fn doubts(facts: &Facts<'_>) -> impl Iterator<Item = String> {
     facts.record.experiment.spec.load.iter().filter(|lane| lane.control).filter_map(|lane| {
-        let scope = super::tally::Scope { lane: Some(&lane.name), ..Default::default() };
+        let scope = Scope { lane: Some(&lane.name), ..Scope::default() };
         let requests = facts.tally.requests(scope);
-        let first = facts.tally.losses(scope).next().map(|loss| format!(", from {} on", seconds(loss.request.intended_us)));
+        let first = facts.tally.losses(scope).next();
+        let since = first.map(|loss| format!(", from {} on", seconds(loss.request.intended_us))).unwrap_or_default();
         (requests.lost + requests.unsent > 0).then(|| {
             format!(
-                "control lane {} lost {} and did not send {} of its requests to service/{}{}: the load generator or the \
-                 way to the cluster was in trouble, or that Service is not out of the faults' reach",
-                lane.name,
-                requests.lost,
-                requests.unsent,
-                lane.service,
-                first.unwrap_or_default()
+                "control lane {} lost {} and did not send {} of its requests to service/{}{since}: the load generator \
+                 or the way to the cluster was in trouble, or that Service is not out of the faults' reach",
+                lane.name, requests.lost, requests.unsent, lane.service
             )
         })
     })

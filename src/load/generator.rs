@@ -152,9 +152,7 @@ pub struct LaneTotals {
 #[derive(Debug)]
 pub struct Running {
     origin: Instant,
-    begin: Option<oneshot::Sender<Option<u64>>>,
-    // When the first request may fall due, where that was said.
-    first_ns: Option<u64>,
+    begin: Option<oneshot::Sender<()>>,
     stop: oneshot::Sender<()>,
     done: oneshot::Receiver<Result<LoadTotals, LoadError>>,
     thread: thread::JoinHandle<()>,
@@ -174,7 +172,7 @@ impl Running {
     /// When it was begun before, or the generator has ended.
     pub fn begin(&mut self) -> Result<(), LoadError> {
         let begin = self.begin.take().ok_or(LoadError::BegunBefore)?;
-        begin.send(self.first_ns).map_err(|_closed| LoadError::Died)
+        begin.send(()).map_err(|()| LoadError::Died)
     }
 
     /// Stops: no new request falls due, those that are open end by themselves within their timeout, and all intervals
@@ -236,7 +234,7 @@ fn launch<L: Into<RoutedLane>>(
     let (begin, first) = oneshot::channel();
     let (stop, last) = oneshot::channel();
     let (report, done) = oneshot::channel();
-    let commands = Commands { begin: first, stop: last };
+    let commands = Commands { begin: first, first_ns, stop: last };
     let run = move || {
         let result = runtime_of()
             .map_err(LoadError::Runtime)
@@ -246,7 +244,7 @@ fn launch<L: Into<RoutedLane>>(
         drop(report.send(result));
     };
     let thread = thread::Builder::new().name("load".to_owned()).spawn(run).map_err(LoadError::Thread)?;
-    Ok(Running { origin, begin: Some(begin), first_ns, stop, done, thread })
+    Ok(Running { origin, begin: Some(begin), stop, done, thread })
 }
 
 /// A lane whose every part has been found to be possible.

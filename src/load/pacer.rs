@@ -37,9 +37,11 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// The moments at which a generator begins and stops. A sender that is dropped means stop.
 pub(super) struct Commands {
-    /// The lanes begin: at a time of the generator's clock, in nanoseconds, which ends an interval; or at the next such
-    /// one.
-    pub(super) begin: oneshot::Receiver<Option<u64>>,
+    /// The lanes begin.
+    pub(super) begin: oneshot::Receiver<()>,
+    /// At this time of the generator's clock, in nanoseconds, which ends an interval; at the next such one where there
+    /// is nothing.
+    pub(super) first_ns: Option<u64>,
     /// No new request falls due.
     pub(super) stop: oneshot::Receiver<()>,
 }
@@ -86,15 +88,15 @@ impl Pacer {
     /// Runs until it is told to stop and the last request has ended.
     pub(super) async fn run(self, commands: Commands) -> Result<LoadTotals, LoadError> {
         self.clients.iter().for_each(Client::warm_up);
-        let Commands { begin, mut stop } = commands;
+        let Commands { begin, first_ns, mut stop } = commands;
         let begun = tokio::select! {
             biased;
-            _ = &mut stop => None,
-            begun = begin => begun.ok(),
+            _ = &mut stop => false,
+            begun = begin => begun.is_ok(),
         };
-        if let Some(start_ns) = begun {
+        if begun {
             // Intervals are whole from the first one on.
-            let start_ns = start_ns.unwrap_or_else(|| (self.now_ns() / INTERVAL_NS + 1) * INTERVAL_NS);
+            let start_ns = first_ns.unwrap_or_else(|| (self.now_ns() / INTERVAL_NS + 1) * INTERVAL_NS);
             let mut lanes = self.lanes(start_ns)?;
             self.pace(&mut lanes, stop).await?;
             self.clients.iter().for_each(|client| client.stop());

@@ -8,7 +8,8 @@ use super::{
     share::Share,
 };
 
-/// The highest rate of one generator's lane, in requests per second; beyond it one generator thread cannot keep to its plan.
+/// The highest rate of one generator's lane, in requests per second; beyond it one generator thread cannot keep to its
+/// plan.
 pub const RATE_MAX: f64 = 100_000.0;
 
 const NANOS_PER_SECOND: f64 = 1e9;

@@ -17,7 +17,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -38,9 +38,6 @@ const RUN_WITHIN: Duration = Duration::from_secs(120);
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// A run on a small disk: where the process sees its root, the run's folder there, and the command.
-pub type SmallDisk = (fn(&Child) -> PathBuf, PathBuf, Command);
 
 /// A cluster with some workloads.
 pub struct Ground {
@@ -212,9 +209,8 @@ impl Ground {
         Ok((out.join(name), command))
     }
 
-    /// The same on a disk of 256 KiB, where a user may mount one: how others see the run's files, the folder as the run
-    /// has it, and the command.
-    pub fn run_on_a_small_disk(&mut self, name: &str, steps: &str) -> Result<Option<SmallDisk>, String> {
+    /// The same on a disk of 256 KiB, where a user may mount one: others see it by [`as_seen_by`] alone.
+    pub fn run_on_a_small_disk(&mut self, name: &str, steps: &str) -> Result<Option<(PathBuf, Command)>, String> {
         let (folder, command) = self.run(name, steps)?;
         let out = folder.parent().ok_or("a run's folder lies in another")?.to_owned();
         std::fs::create_dir(&out).map_err(words)?;
@@ -232,38 +228,59 @@ impl Ground {
         for (name, value) in command.get_envs() {
             mounted.env(name, value.unwrap_or_default());
         }
-        Ok(Some((|child| PathBuf::from(format!("/proc/{}/root", child.id())), folder, mounted)))
+        Ok(Some((folder, mounted)))
     }
 
-    /// The node with the most pods of `web`: of six over the two nodes that take any, at least three.
-    pub fn fullest_node(&self) -> Result<String, String> {
+    /// The node with the most pods of `slow`: of four over the two nodes that take any, at least two.
+    pub fn slowest_node(&self) -> Result<String, String> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let web = self.block_on(pods.list(&ListParams::default().labels("app=web"))).map_err(words)?;
+        let slow = self.block_on(pods.list(&ListParams::default().labels("app=slow"))).map_err(words)?;
         let mut of_node: BTreeMap<String, usize> = BTreeMap::new();
-        for node in web.items.into_iter().filter_map(|pod| pod.spec?.node_name) {
+        for node in slow.items.into_iter().filter_map(|pod| pod.spec?.node_name) {
             *of_node.entry(node).or_default() += 1;
         }
         let fullest = of_node.into_iter().max_by_key(|(_, pods)| *pods);
-        fullest.filter(|(_, pods)| *pods >= 3).map(|(node, _)| node).ok_or_else(|| "no node has three pods".to_owned())
+        fullest.filter(|(_, pods)| *pods >= 2).map(|(node, _)| node).ok_or_else(|| "no node has two pods".to_owned())
     }
 
-    /// Twice as many pods of `web`, and a budget that lets one of them go at a time; or all as it was.
-    pub fn crowd(&self, crowded: bool) -> Result<(), String> {
+    /// Four pods that take so many seconds to end, and a budget that lets one of them go at a time.
+    pub fn slow_pods(&self, seconds: u64) -> Result<(), String> {
+        let mut slow = objects().swap_remove(0);
+        let text = slow.to_string().replace("\"web\"", "\"slow\"");
+        slow = serde_json::from_str(&text).map_err(words)?;
+        slow["spec"]["replicas"] = json!(4);
+        let pod = &mut slow["spec"]["template"]["spec"];
+        pod["terminationGracePeriodSeconds"] = json!(seconds + 2);
+        pod["containers"][0]["lifecycle"] = json!({"preStop": {"sleep": {"seconds": seconds}}});
+        let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "slow"},
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "slow"}}}});
+        self.block_on(async {
+            apply::create_objects(&self.client, NAMESPACE, &[slow, budget]).await.map_err(words)?;
+            let slow = ["deployment/slow".parse().unwrap()];
+            ready::wait_ready(&self.client, NAMESPACE, &slow, READY_WITHIN).await.map_err(words)
+        })
+    }
+
+    /// Takes those away at once.
+    pub fn no_slow_pods(&self) -> Result<(), String> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
         let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let replicas = Patch::Merge(json!({"spec": {"replicas": if crowded { 6 } else { 3 }}}));
-        let budget = json!({"metadata": {"name": "web"}, "spec": {"maxUnavailable": 1,
-            "selector": {"matchLabels": {"app": "web"}}}});
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         self.block_on(async {
-            deployments.patch("web", &PatchParams::default(), &replicas).await.map_err(words)?;
-            if crowded {
-                let budget = serde_json::from_value(budget).map_err(words)?;
-                budgets.create(&PostParams::default(), &budget).await.map_err(words)?;
-            } else {
-                budgets.delete("web", &DeleteParams::default()).await.map_err(words)?;
+            budgets.delete("slow", &DeleteParams::default()).await.map_err(words)?;
+            deployments.delete("slow", &DeleteParams::background()).await.map_err(words)?;
+            let now = DeleteParams::default().grace_period(0);
+            let slow = ListParams::default().labels("app=slow");
+            // Until its ReplicaSet is gone too, there may be new ones.
+            let deadline = Instant::now() + PODS_WITHIN;
+            while !pods.list(&slow).await.map_err(words)?.items.is_empty() {
+                if Instant::now() >= deadline {
+                    return Err("pods of deployment/slow stay".to_owned());
+                }
+                pods.delete_collection(&now, &slow).await.map_err(words)?;
+                tokio::time::sleep(LOOK_EVERY).await;
             }
-            let web = ["deployment/web".parse().unwrap()];
-            ready::wait_ready(&self.client, NAMESPACE, &web, READY_WITHIN).await.map_err(words)
+            Ok(())
         })
     }
 
@@ -344,6 +361,11 @@ pub fn no_secret(folder: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A file of a process that has mounts of its own.
+pub fn as_seen_by(child: &Child, path: &Path) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/root{}", child.id(), path.display()))
 }
 
 /// Whether a file has a line with this in it.

@@ -1,10 +1,11 @@
 //! The crash matrix: for each kind of step, evenkeel is ended by SIGKILL before the act, after it and during its undo,
 //! and `recover` must make the cluster equal to the snapshot from before. Then what goes beyond one step: either copy
-//! of the ledger alone, an API server that stands still, two runs at once, Ctrl-C at each second of a drain, a full disk.
+//! of the ledger alone, an API server that stands still, two runs at once, Ctrl-C at each second of a drain, a full
+//! disk.
 //!
 //! On sandboxes of their own process, which survive the run; with `EVENKEEL_TEST_ON` (kind:NAME) once per kind of step,
-//! and each second of a drain, on a real cluster. `EVENKEEL_TEST_ONLY` takes cases whose name contains it. A kind of step that has no line here
-//! fails the test.
+//! and each second of a drain, on a real cluster. `EVENKEEL_TEST_ONLY` takes cases whose name contains it. A kind of
+//! step that has no line here fails the test.
 
 mod beyond;
 mod ground;

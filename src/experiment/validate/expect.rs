@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Validator, listed, spec};
 use crate::experiment::{
     findings,
-    schema::{ExpectBudget, ExpectFinished, Expectation},
+    schema::{ExpectBudget, ExpectFinished, Expectation, Lane},
     tree::Path,
 };
 
@@ -57,11 +57,11 @@ impl Validator<'_> {
             Expectation::Recovered(_) => return self.above_zero(path, "within"),
             Expectation::Finding(finding) => return self.expected_finding(path, &finding.id),
         };
-        if let (Some(lane), Some(lanes)) = (lane, lanes)
-            && !lanes.iter().any(|known| known == lane)
-        {
-            let instead = format!("write one of {}", listed(lanes.iter().map(String::as_str)));
-            self.problem(&path.key("lane"), format!("there is no lane {lane}"), instead);
+        self.lane_of(path, lane, lanes);
+        let known = self.items::<Lane>(&spec().key("load"));
+        if let Some((_, lane)) = known.iter().find(|(_, known)| known.control && Some(known.name.as_str()) == lane) {
+            let what = format!("lane {} is a control, of which nothing is expected", lane.name);
+            self.problem(&path.key("lane"), what, "name a lane that is judged, or leave it out for all of them");
         }
     }
 

@@ -61,7 +61,8 @@ impl Validator<'_> {
         }
     }
 
-    fn lane_of(&mut self, path: &Path, lane: Option<&str>, lanes: Option<&[String]>) {
+    /// The lane that is named there exists.
+    pub(super) fn lane_of(&mut self, path: &Path, lane: Option<&str>, lanes: Option<&[String]>) {
         if let (Some(lane), Some(lanes)) = (lane, lanes)
             && !lanes.iter().any(|known| known == lane)
         {

@@ -116,7 +116,6 @@ fn times(samples: &Samples) -> Times {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::record::{event::LaneInterval, samples::empty_histogram};
 
