@@ -25,6 +25,12 @@ const PRESTOP_MARGIN_S: i64 = 2;
 /// What is left of the grace period for the process itself, in seconds, when preStop needs more than there is.
 const GRACE_FOR_PROCESS_S: i64 = 10;
 
+/// The label by which nodes are told apart.
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// Under which key of an affinity stand the terms that a scheduler must keep to.
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
 /// Labels that a controller puts on its pods, which differ from one template to the next.
 const TEMPLATE_LABELS: [&str; 4] = [
     "pod-template-hash",
@@ -119,11 +125,32 @@ fn readiness(facts: &Facts<'_>, life: &Life<'_>) -> Option<Patch> {
 fn spread(facts: &Facts<'_>, life: &Life<'_>) -> Option<Patch> {
     let constraint = json!({
         "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
+        "topologyKey": HOSTNAME,
         "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": { "matchLabels": labels(life) },
     });
-    merge(facts, life, json!({ "spec": { "template": { "spec": { "topologySpreadConstraints": [constraint] } } } }))
+    let mut pod = json!({ "topologySpreadConstraints": [constraint] });
+    if let Some(required) = manifest(facts, life).and_then(|object| not_to_each_other(object, &labels(life))) {
+        pod["affinity"] = json!({ "podAffinity": { REQUIRED: required } });
+    }
+    merge(facts, life, json!({ "spec": { "template": { "spec": pod } } }))
+}
+
+/// What a workload requires of the pods beside its own, without that they stand on each other's node: with both, no pod
+/// could be scheduled. Nothing where it does not require that, as far as the file says.
+fn not_to_each_other(object: &Value, labels: &Labels) -> Option<Value> {
+    let terms = object.pointer(&format!("/spec/template/spec/affinity/podAffinity/{REQUIRED}"))?.as_array()?;
+    let own = |term: &&Value| {
+        let wanted = term.pointer("/labelSelector/matchLabels").and_then(Value::as_object);
+        term["topologyKey"] == HOSTNAME
+            && term.pointer("/labelSelector/matchExpressions").is_none()
+            && wanted.is_some_and(|wanted| {
+                wanted.iter().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
+            })
+    };
+    let others: Vec<&Value> = terms.iter().filter(|term| !own(term)).collect();
+    // A strategic merge patch replaces the list as a whole, and null takes it away.
+    (others.len() < terms.len()).then(|| if others.is_empty() { Value::Null } else { json!(others) })
 }
 
 fn surge_first(facts: &Facts<'_>, life: &Life<'_>) -> Option<Patch> {
@@ -210,12 +237,16 @@ fn declared_port(facts: &Facts<'_>, life: &Life<'_>) -> Option<u16> {
 }
 
 fn manifest_container<'a>(facts: &Facts<'a>, life: &Life<'_>) -> Option<&'a Value> {
+    manifest(facts, life)?.pointer("/spec/template/spec/containers/0")
+}
+
+/// The workload of a pod as the experiment applied it.
+fn manifest<'a>(facts: &Facts<'a>, life: &Life<'_>) -> Option<&'a Value> {
     let (name, _) = workload(&facts.timeline, life.last)?;
     let (kind, name) = name.split_once('/')?;
     let is_meant = |object: &&Value| {
         let of = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         of("/kind").eq_ignore_ascii_case(kind) && of("/metadata/name") == name
     };
-    let object = facts.record.experiment.spec.given.apply.iter().find(is_meant)?;
-    object.pointer("/spec/template/spec/containers/0")
+    facts.record.experiment.spec.given.apply.iter().find(is_meant)
 }

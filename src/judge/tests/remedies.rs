@@ -60,6 +60,29 @@ fn each_setting_that_cures_has_its_patch() {
     let spread = patch_of(&evicted(["n1", "n1"], false), "replicas-on-one-node");
     let constraint = &spread.body["spec"]["template"]["spec"]["topologySpreadConstraints"][0];
     assert_eq!(constraint["labelSelector"]["matchLabels"], json!({ "app": "shop" }));
+    assert_eq!(spread.body["spec"]["template"]["spec"].get("affinity"), None);
+}
+
+/// With both, no second pod could be scheduled.
+#[test]
+fn pods_that_are_spread_are_no_longer_required_to_stand_together() {
+    let key = "requiredDuringSchedulingIgnoredDuringExecution";
+    let term = |topology: &str, app: &str| json!({ "topologyKey": topology, "labelSelector": { "matchLabels": { "app": app } } });
+    let (own, zone) = (term("kubernetes.io/hostname", "shop"), term("topology.kubernetes.io/zone", "shop"));
+    let other = term("kubernetes.io/hostname", "cache");
+    for (required, left) in [
+        (json!([own]), Some(json!(null))),
+        (json!([own, other, zone]), Some(json!([other, zone]))),
+        (json!([other]), None),
+    ] {
+        let mut scene = evicted(["n1", "n1"], false);
+        let pod = json!({ "spec": { "affinity": { "podAffinity": { key: required } }, "containers": [] } });
+        let object = json!({ "kind": "Deployment", "metadata": { "name": "shop" }, "spec": { "template": pod } });
+        scene.experiment.spec.given.apply.push(object);
+        let spread = patch_of(&scene, "replicas-on-one-node");
+        let affinity = spread.body.pointer(&format!("/spec/template/spec/affinity/podAffinity/{key}"));
+        assert_eq!(affinity, left.as_ref());
+    }
 }
 
 #[test]
