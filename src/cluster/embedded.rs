@@ -45,6 +45,7 @@ pub async fn start_with(shape: &SandboxShape, executable: &Path) -> Result<Embed
             zones: shape.zones,
         },
         stand_ins: shape.stand_ins.clone(),
+        pod_start: shape.pod_start.duration(),
         ..sandbox::Options::new(executable.to_owned())
     };
     let sandbox = Sandbox::start(options).await.map_err(|error| ClusterError::Sandbox(Box::new(error)))?;

@@ -162,6 +162,9 @@ pub struct SandboxShape {
     /// Images that run as the sample service, as patterns such as `nginx:*`. Any other image but the sample service's
     /// own cannot be pulled.
     pub stand_ins: Vec<String>,
+    /// How long a pod takes to be set up on its node before its first container starts. Real nodes take about a second
+    /// for its sandbox and network.
+    pub pod_start: Span,
     /// How much longer each new connection from outside takes on its way to a node than it does on this machine.
     pub link_delay: Span,
     /// How likely a first packet of a new connection from outside is lost on its way to a node. Each lost one is sent
@@ -182,6 +185,7 @@ impl Default for SandboxShape {
             workers: 3,
             zones: None,
             stand_ins: Vec::new(),
+            pod_start: Span::default(),
             link_delay: Span::default(),
             link_loss: Percent::default(),
         }

@@ -46,6 +46,8 @@ pub struct Options {
     pub host_programs: bool,
     /// Pods run nothing, and are ready as soon as they have a node.
     pub status_only: bool,
+    /// How long a pod takes to be set up on its node before its first container starts.
+    pub pod_start: Duration,
     /// Serve the API on this port of 127.0.0.1 too, 0 for a free one, and relay `NodePort`s.
     pub serve: Option<u16>,
     /// The evenkeel executable that pods run as.
@@ -67,6 +69,7 @@ impl Options {
             stand_ins: Vec::new(),
             host_programs: false,
             status_only: false,
+            pod_start: Duration::ZERO,
             serve: None,
             executable,
             seed: 1,
@@ -315,6 +318,7 @@ fn kubelet_options(options: &Options, block: &Block, scratch: &std::path::Path) 
         host_programs: options.host_programs,
         pod_base: block.pods(),
         status_only: options.status_only,
+        pod_start: options.pod_start,
         ..KubeletOptions::new(nodes.collect(), Programs::of(&options.executable), scratch)
     }
 }

@@ -1,6 +1,6 @@
 //! What a kubelet is started with.
 
-use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf};
+use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use super::launcher;
 
@@ -64,6 +64,9 @@ pub struct KubeletOptions {
     pub node_base: Ipv4Addr,
     /// A folder for what programs of the host write; each pod has its own below it, removed with the pod.
     pub scratch: PathBuf,
+    /// How long a pod takes to be set up on its node, before its first container starts: its own sandbox and network,
+    /// which a real node makes with a runtime and plugins, and which cost nothing here.
+    pub pod_start: Duration,
     /// Pods run nothing, and are running and ready at once.
     pub status_only: bool,
 }
@@ -80,6 +83,7 @@ impl KubeletOptions {
             pod_base: Ipv4Addr::new(127, 64, 0, 0),
             node_base: Ipv4Addr::new(127, 63, 0, 0),
             scratch: scratch.into(),
+            pod_start: Duration::ZERO,
             status_only: false,
         }
     }

@@ -184,8 +184,10 @@ pub struct Worker {
     pub(super) kills: JoinSet<()>,
     pub(super) hooks: JoinSet<()>,
     pub(super) sender: mpsc::Sender<Event>,
-    /// When missing volumes are looked for again.
-    pub(super) volumes_retry: Option<Instant>,
+    /// Since when the pod is being set up on its node, until it has an address.
+    pub(super) set_up_since: Option<Instant>,
+    /// When its setting up goes on: its sandbox is made by then, or a missing address or volume is looked for again.
+    pub(super) set_up_again: Option<Instant>,
     pub(super) scratch_used: bool,
     probes: JoinSet<()>,
     updates: watch::Receiver<Seen>,
@@ -222,7 +224,8 @@ impl Worker {
             kills: JoinSet::new(),
             hooks: JoinSet::new(),
             probes: JoinSet::new(),
-            volumes_retry: None,
+            set_up_since: None,
+            set_up_again: None,
             scratch_used: false,
             told: None,
             written: None,
@@ -304,7 +307,7 @@ impl Worker {
             return self.rewrite_at;
         }
         let retries = self.slots.iter().filter(|slot| slot.process.is_none()).filter_map(|slot| slot.retry);
-        retries.chain(self.deadline()).chain(self.volumes_retry).chain(self.rewrite_at).min()
+        retries.chain(self.deadline()).chain(self.set_up_again).chain(self.rewrite_at).min()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -93,7 +93,10 @@ impl Worker {
         if self.own.pod_ip.is_some() {
             return true;
         }
-        if self.volumes_retry.is_some_and(|retry| retry > Instant::now()) {
+        let now = Instant::now();
+        let made_at = *self.set_up_since.get_or_insert(now) + self.shared.options.pod_start;
+        self.set_up_again = self.set_up_again.max(Some(made_at)).filter(|at| *at > now);
+        if self.set_up_again.is_some() {
             return false;
         }
         let spec = self.seen.pod.spec.as_ref();
@@ -105,11 +108,12 @@ impl Worker {
                 Err(error) => {
                     let message = format!("Failed to create pod sandbox: {}", crate::failure::chain(&error));
                     self.recorder.pod(Severity::Warning, "FailedCreatePodSandBox", &message);
-                    self.volumes_retry = Some(Instant::now() + AGAIN);
+                    self.set_up_again = Some(now + AGAIN);
                     return false;
                 }
             }
         };
+        self.set_up_since = None;
         self.handle.set_address(Some(address));
         self.own.pod_ip = Some(address.to_string());
         true
@@ -122,11 +126,11 @@ impl Worker {
             return true;
         }
         let now = Instant::now();
-        if self.volumes_retry.is_some_and(|retry| retry > now) {
+        if self.set_up_again.is_some_and(|retry| retry > now) {
             return false;
         }
         let missing = self.missing_volume();
-        self.volumes_retry = missing.is_some().then_some(now + VOLUMES_AGAIN);
+        self.set_up_again = missing.is_some().then_some(now + VOLUMES_AGAIN);
         if let Some(message) = &missing {
             self.recorder.pod(Severity::Warning, "FailedMount", message);
         }

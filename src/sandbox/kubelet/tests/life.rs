@@ -51,6 +51,31 @@ async fn a_pod_becomes_ready_and_goes_with_grace() {
 }
 
 #[tokio::test]
+async fn a_pod_that_takes_time_to_set_up_has_no_address_and_runs_nothing_until_then() {
+    let start = Duration::from_millis(600);
+    let rig = Rig::new(|options| options.pod_start = start);
+    let ip = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ip.clone());
+    let known = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
+    let began = Instant::now();
+    rig.create("slow", probed());
+    let pod = rig.until("slow", "known to its kubelet", known).await;
+    assert_eq!((phase(&pod), ip(&pod)), ("Pending", None));
+    rig.until("slow", "an address", |pod| ip(pod).is_some()).await;
+    assert!(began.elapsed() >= start, "after {:?}", began.elapsed());
+    rig.until("slow", "ready", |pod| is(pod, "Ready")).await;
+
+    // One that is deleted meanwhile goes at once, and never runs.
+    rig.create("gone", probed());
+    rig.until("gone", "known to its kubelet", known).await;
+    let deleted = Instant::now();
+    rig.delete("gone", None);
+    rig.until_gone("gone").await;
+    assert!(deleted.elapsed() < start, "after {:?}", deleted.elapsed());
+    assert!(!rig.events("gone").iter().any(|(reason, _)| reason == "Started"));
+    rig.end().await;
+}
+
+#[tokio::test]
 async fn pre_stop_counts_inside_the_grace_and_two_seconds_are_left_in_any_case() {
     let rig = Rig::with_host_programs();
     let mut container = shell("trap '' TERM; while :; do sleep 0.1; done");
