@@ -58,8 +58,10 @@ fn closed(life: &Life<'_>, lost: &LostRequest) -> Option<(Micros, Cause)> {
     ) {
         return None;
     }
-    // A request that timed out was lost at some moment of its time; a closed connection, when it was found closed.
-    let from = if lost.outcome == Outcome::RequestTimeout { lost.sent_us } else { lost.ended_us };
+    // A request or handshake that timed out was lost at some moment of its time; a closed connection, when it was found
+    // closed.
+    let timed_out = matches!(lost.outcome, Outcome::RequestTimeout | Outcome::TlsFailed);
+    let from = if timed_out { lost.sent_us } else { lost.ended_us };
     let within = |begin: Micros, end: Micros| lost.ended_us >= begin && from <= end;
     if let (true, Some(gone)) = (life.forced, life.gone.or(life.deleted)) {
         let fits = within(gone.saturating_sub(EARLY_US), gone.saturating_add(PROPAGATION_US));

@@ -19,7 +19,7 @@ use self::settle::{Attempt, not_connected};
 use super::{
     answer::Answer,
     classify::{Body, Ending, Shortage},
-    connection::{Connection, OpenError, Way},
+    connection::{Connection, OpenError, Progress, Way},
     deadline::{Deadline, Deadlines},
     exchange::{Template, exchange},
     lane::{LaneSpec, Shape},
@@ -261,7 +261,7 @@ impl Client {
 
     async fn open_spare(&self) {
         let Some(pool) = &self.pool else { return };
-        match timeout(self.connect_timeout, self.way.open()).await {
+        match timeout(self.connect_timeout, self.way.open(&Cell::default())).await {
             Ok(Ok(connection)) => {
                 self.ledger.borrow_mut().connection_opened();
                 pool.borrow_mut().put(connection, Instant::now());
@@ -275,20 +275,21 @@ impl Client {
     async fn request(&self, intended_ns: u64, hold: Hold, over: Rc<Deadline>) -> bool {
         let began = Instant::now();
         let nth = self.spec.options.share.number(self.nth.replace(self.nth.get() + 1));
+        let progress = Cell::default();
         let (reused, opened) = match hold {
             Hold::Pooled(mut connection) => {
                 if connection.has_gone() {
-                    (false, self.replace(connection, &over).await)
+                    (false, self.replace(connection, &over, &progress).await)
                 } else {
                     (true, Some(Ok(connection)))
                 }
             }
-            Hold::New(deadline) => (false, deadline.limit(self.way.open()).await),
+            Hold::New(deadline) => (false, deadline.limit(self.way.open(&progress)).await),
         };
         let mut connection = match opened {
             Some(Ok(connection)) => connection,
             failed => {
-                let answer = not_connected(failed.and_then(Result::err));
+                let answer = not_connected(failed.and_then(Result::err), progress.get());
                 self.settle(&Attempt { intended_ns, sent: began, reused, connection: None, answer: &answer });
                 self.forget_connection();
                 return false;
@@ -322,9 +323,14 @@ impl Client {
 
     /// A connection in the place of one that said goodbye between its being taken and its use. It is rare, so it may
     /// have a timer of its own.
-    async fn replace(&self, gone: Connection, over: &Deadline) -> Option<Result<Connection, OpenError>> {
+    async fn replace(
+        &self,
+        gone: Connection,
+        over: &Deadline,
+        progress: &Cell<Progress>,
+    ) -> Option<Result<Connection, OpenError>> {
         gone.end_well();
-        over.limit(timeout(self.connect_timeout, self.way.open())).await.and_then(Result::ok)
+        over.limit(timeout(self.connect_timeout, self.way.open(progress))).await.and_then(Result::ok)
     }
 
     fn forget_connection(&self) {

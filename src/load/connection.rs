@@ -1,6 +1,6 @@
 //! Opening one connection, and holding it. There is no pool below this one and nothing that sends again in silence.
 
-use std::{error::Error, future, io, rc::Rc};
+use std::{cell::Cell, error::Error, future, io, rc::Rc};
 
 use rustix::io::Errno;
 use tokio::{net::TcpStream, time::Instant};
@@ -35,6 +35,18 @@ impl OpenError {
     pub(super) fn speech(error: &dyn Error) -> Self {
         Self::Speech { status: None, words: crate::failure::chain(error) }
     }
+}
+
+/// How far the making of a connection has come: what its time ran out in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nobody has answered yet.
+    #[default]
+    Connecting,
+    /// The peer is there, and the two agree on TLS.
+    Tls,
+    /// The peer is there, and the two agree on what is spoken.
+    Speech,
 }
 
 /// What is spoken over a connection.
@@ -82,13 +94,18 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// Connects to wherever the route leads now. Without an end where it leads into silence: the caller bounds the time.
-    pub(super) async fn open(&self) -> Result<Connection, OpenError> {
+    /// Connects to wherever the route leads now, and notes in `progress` how far that has come. Without an end where it
+    /// leads into silence: the caller bounds the time.
+    pub(super) async fn open(&self, progress: &Cell<Progress>) -> Result<Connection, OpenError> {
         let (stream, source) = self.reach().await.map_err(OpenError::System)?;
         let stream = match &self.tls {
             None => Stream::Plain(stream),
-            Some(tls) => Stream::Tls(Box::new(tls.agree(stream).await.map_err(OpenError::Tls)?)),
+            Some(tls) => {
+                progress.set(Progress::Tls);
+                Stream::Tls(Box::new(tls.agree(stream).await.map_err(OpenError::Tls)?))
+            }
         };
+        progress.set(Progress::Speech);
         let counts = Rc::new(Counts::default());
         let wire = Wire::new(stream, Rc::clone(&counts));
         let mut pod = None;

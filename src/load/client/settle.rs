@@ -7,7 +7,7 @@ use crate::{
     load::{
         answer::{Answer, Seen},
         classify::{self, Break, Ending, Evidence},
-        connection::{Connection, OpenError},
+        connection::{Connection, OpenError, Progress},
         ledger::{Entry, micros},
         message::LoadMessage,
     },
@@ -72,10 +72,14 @@ impl Client {
     }
 }
 
-/// What came of a request without a connection; without an error that took too long.
-pub(super) fn not_connected(error: Option<OpenError>) -> Answer {
+/// What came of a request without a connection; without an error, what it had come to took too long.
+pub(super) fn not_connected(error: Option<OpenError>, progress: Progress) -> Answer {
     let (ending, status, words) = match error {
-        None => (Ending::ConnectTimedOut, None, String::new()),
+        None => match progress {
+            Progress::Connecting => (Ending::ConnectTimedOut, None, String::new()),
+            Progress::Tls => (Ending::NoTls, None, "the peer did not finish the handshake in time".to_owned()),
+            Progress::Speech => (Ending::TimedOut, None, "the peer did not agree on the protocol in time".to_owned()),
+        },
         Some(OpenError::System(error)) => {
             let words = error.to_string();
             (Ending::ConnectFailed(error), None, words)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
+use tokio::net::TcpListener;
 
 use super::{
     Heard, assert_consistent, lane, run, run_until,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     experiment::schema::Connections,
-    load::lane::LaneSpec,
+    load::lane::{LaneOptions, LaneSpec, Protocol, TlsSpec},
     record::event::{Outcome, RetrySafe},
 };
 
@@ -125,6 +126,39 @@ async fn a_port_at_which_nothing_listens_refuses() {
     let heard = run(vec![lane("main", closed_port().await, Connections::New)], MANY).await;
     assert_only(&heard, Outcome::Refused, RetrySafe::Yes);
     assert_eq!(heard.totals.lanes[0].connections_opened, 0);
+}
+
+/// The kernel accepts, and nothing speaks: what a stopped process does, or one that waits for more of a plain request.
+#[tokio::test]
+async fn a_peer_that_accepts_and_says_nothing_is_told_by_what_it_was_to_agree_on() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let address = silent.local_addr().expect("its address");
+    let accept = async {
+        let mut held = Vec::new();
+        loop {
+            held.push(silent.accept().await.expect("a connection"));
+        }
+    };
+    let tls = Some(TlsSpec { server_name: "shop.test".to_owned(), verify: false });
+    let over_tls = LaneOptions { tls, ..LaneOptions::default() };
+    let web_socket = LaneOptions { protocol: Protocol::WebSocket, ..LaneOptions::default() };
+    let checks = async {
+        for (options, outcome) in [(over_tls, Outcome::TlsFailed), (web_socket, Outcome::RequestTimeout)] {
+            for (connect_timeout_us, timeout_us) in [(SHORT_US, 20 * SHORT_US), (20 * SHORT_US, SHORT_US)] {
+                let spec = LaneSpec {
+                    connect_timeout_us,
+                    timeout_us,
+                    options: options.clone(),
+                    ..lane("main", address, Connections::New)
+                };
+                assert_only(&run(vec![spec], MANY).await, outcome, RetrySafe::Yes);
+            }
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        () = checks => {}
+    }
 }
 
 #[tokio::test]
