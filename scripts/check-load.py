@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """What the load generator measures, held against what was really done to it: prints the figures, exits 1 on a miss.
 
-    scripts/check-load.py EVENKEEL [faults pacing stall self window short quiet hlog memory]
+    scripts/check-load.py EVENKEEL [faults pacing stall self window short quiet hlog memory record]
 
-Servers are this script's own, on loopback; pacing, stall, short and quiet ask nginx, which must be installed.
+Servers are this script's own, on loopback; pacing, stall, short and quiet ask nginx, which must be installed. `record`
+runs an experiment in which nothing happens, in the sandbox or on the cluster that ON names, RATE (20000) a second for
+SECONDS (600), and looks at the memory meanwhile and at the record and report afterwards.
 """
 import asyncio, json, os, random, signal, socket, struct, subprocess, sys, tempfile, time
 from datetime import datetime
@@ -266,24 +268,91 @@ def memory():
         log = f"{nginx.dir}/load.hlog"
         child = subprocess.Popen(command(nginx.url, "-r", "20000/s", "-d", f"{seconds}s", "-c", "64", "--hlog", log),
                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        resident = []
-        while child.poll() is None:
-            try:
-                lines = open(f"/proc/{child.pid}/status").read()
-                resident.append(int(lines.split("VmRSS:")[1].split()[0]) / 1000)
-            except (IndexError, OSError):
-                pass
-            time.sleep(1)
+        highest, growth = flatness(resident_while(child))
         told = json.loads(child.communicate()[0])
-        half, size = len(resident) // 2, os.path.getsize(log) / 1e6
-        growth = max(resident[half:]) - max(resident[:half])
-        check(f"20,000/s for {seconds} s", max(resident) <= 40 and growth <= 1 and size * 600 / seconds <= 25,
-              f"{told['verdict']}, {told['requests']['sent']} sent, at most {max(resident):.1f} MB resident, second half "
+        size = os.path.getsize(log) / 1e6
+        check(f"20,000/s for {seconds} s", highest <= 40 and growth <= 1 and size * 600 / seconds <= 25,
+              f"{told['verdict']}, {told['requests']['sent']} sent, at most {highest:.1f} MB resident, second half "
               f"{growth:+.1f} MB, load.hlog {size:.1f} MB, send lag p99 {told['send_lag_ms']['p99']} ms")
 
 
+QUIET = """apiVersion: evenkeel/v1
+kind: Experiment
+metadata: {name: quiet}
+spec:
+  given:
+    namespace: evenkeel-quiet
+    apply:
+      - apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: shop}
+        spec:
+          replicas: 2
+          selector: {matchLabels: {app: shop}}
+          template:
+            metadata: {labels: {app: shop}}
+            spec:
+              containers:
+                - name: shop
+                  image: evenkeel/demo:v1
+                  args: [demo]
+                  env: [{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+                  readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}
+      - apiVersion: v1
+        kind: Service
+        metadata: {name: shop}
+        spec: {type: NodePort, selector: {app: shop}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
+    ready: [deployment/shop]
+  load: [{name: outside, from: outside, service: shop, rate: RATE/s, connections: {reused: 32}}]
+  phases: {before: 2s, after: 2s}
+  steps: [{wait: {time: SECONDSs}}]
+  expect: [{lost: {atMost: 0}}]
+"""
+
+
+def resident_while(child):
+    """The resident megabytes of a child, each second until it ends."""
+    resident = []
+    while child.poll() is None:
+        try:
+            lines = open(f"/proc/{child.pid}/status").read()
+            resident.append(int(lines.split("VmRSS:")[1].split()[0]) / 1000)
+        except (IndexError, OSError):
+            pass
+        time.sleep(1)
+    return resident
+
+
+def flatness(resident):
+    """The highest, and how much higher the second half was than the first."""
+    half = len(resident) // 2
+    return max(resident), max(resident[half:]) - max(resident[:half])
+
+
+def record():
+    rate, seconds, on = int(os.environ.get("RATE", "20000")), int(os.environ.get("SECONDS", "600")), os.environ.get("ON")
+    with tempfile.TemporaryDirectory() as work:
+        with open(f"{work}/quiet.yaml", "w") as file:
+            file.write(QUIET.replace("RATE", str(rate)).replace("SECONDS", str(seconds)))
+        child = subprocess.Popen([EVENKEEL, "run", f"{work}/quiet.yaml", "--out", work, *(["--on", on] if on else [])],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        highest, growth = flatness(resident_while(child))
+        verdict = json.load(open(f"{work}/quiet/verdict.json"))
+        requests = verdict["requests"]
+        megabytes = {name: os.path.getsize(f"{work}/quiet/{name}") / 1e6 for name in ("load.hlog", "events.jsonl")}
+        began = time.time()
+        subprocess.run([EVENKEEL, "report", f"{work}/quiet"], check=True, stdout=subprocess.DEVNULL)
+        took, report = time.time() - began, os.path.getsize(f"{work}/quiet/report.html") / 1e6
+        enough = requests["sent"] >= rate * seconds and requests["lost"] == 0
+        small = highest <= 40 and growth <= 1 and megabytes["load.hlog"] <= 25 and took <= 1 and report <= 1.5
+        check(f"{rate}/s for {seconds} s on {on or 'the sandbox'}", enough and small,
+              f"{verdict['verdict']}: {requests}; at most {highest:.1f} MB resident, second half {growth:+.1f} MB; "
+              f"load.hlog {megabytes['load.hlog']:.1f} MB, events.jsonl {megabytes['events.jsonl']:.1f} MB; report in "
+              f"{took:.2f} s, {report:.2f} MB")
+
+
 PARTS = {"faults": lambda: asyncio.run(faults()), "pacing": pacing, "stall": stall, "self": self_stall,
-         "window": window, "short": short, "quiet": quiet, "hlog": hlog, "memory": memory}
+         "window": window, "short": short, "quiet": quiet, "hlog": hlog, "memory": memory, "record": record}
 for part in sys.argv[2:] or PARTS:
     PARTS[part]()
 print(f"load average {os.getloadavg()}")

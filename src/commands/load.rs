@@ -37,7 +37,10 @@ use crate::{
         message::LoadMessage,
     },
     record::{error::RecordError, event::INTERVAL_US, load_log::LoadLog},
-    report::{live::Live, terminal::Style},
+    report::{
+        live::{Live, state::ShownLane},
+        terminal::Style,
+    },
     run::signals::Signals,
 };
 
@@ -170,7 +173,7 @@ async fn conduct(
     signals: &Signals,
 ) -> Result<(), Failure> {
     let (style, shown) = Style::of_stderr();
-    let mut live = Live::new(shown, style, &args.url, &[LANE.to_owned()]);
+    let mut live = Live::new(shown, style, &args.url, &[ShownLane { name: LANE.to_owned(), is_control: false }]);
     let origin = running.origin();
     running.begin()?;
     // The generator itself ends the load at its time. This only looks whether it has: known better as soon as the first

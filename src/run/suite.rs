@@ -38,7 +38,7 @@ use crate::{
     record::{event::EndReason, reader},
     report::{
         self,
-        live::{Live, Shown},
+        live::{Live, Shown, state::ShownLane},
         suite::SuiteCase,
         terminal::Style,
     },
@@ -290,7 +290,8 @@ impl Suite<'_> {
             }
         };
         let folder = self.out.join(&turn.folder);
-        let lanes: Vec<String> = experiment.spec.load.iter().map(|lane| lane.name.clone()).collect();
+        let shown_lane = |lane: &Lane| ShownLane { name: lane.name.clone(), is_control: lane.control };
+        let lanes: Vec<ShownLane> = experiment.spec.load.iter().map(shown_lane).collect();
         let (style, shown) = Style::of_stderr();
         // Views of several runs would write over each other.
         let shown = if self.place.jobs() > 1 { Shown::Nowhere } else { shown };

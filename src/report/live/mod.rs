@@ -13,7 +13,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use self::state::LiveState;
+use self::state::{LiveState, ShownLane};
 use crate::{
     load::message::ClosedInterval,
     record::event::{Event, Micros},
@@ -66,7 +66,7 @@ impl fmt::Debug for Live {
 impl Live {
     /// A view on standard error. [`Style::of_stderr`] says how it can be written to.
     #[must_use]
-    pub fn new(shown: Shown, style: Style, experiment: &str, lanes: &[String]) -> Self {
+    pub fn new(shown: Shown, style: Style, experiment: &str, lanes: &[ShownLane]) -> Self {
         let state = LiveState::new(experiment, lanes);
         let view = match shown {
             Shown::Nowhere => View::Nowhere,
@@ -82,7 +82,7 @@ impl Live {
     }
 
     #[cfg(test)]
-    fn into(writer: Box<dyn Write + Send>, experiment: &str, lanes: &[String]) -> Self {
+    fn into(writer: Box<dyn Write + Send>, experiment: &str, lanes: &[ShownLane]) -> Self {
         let style = Style { colour: false, width: 100 };
         Self { state: LiveState::new(experiment, lanes), style, view: View::Lines(writer), last_us: None }
     }

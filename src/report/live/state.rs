@@ -46,9 +46,19 @@ struct RunningStep {
     since_us: Micros,
 }
 
+/// A lane that gets a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShownLane {
+    /// Its name.
+    pub name: String,
+    /// It asks a Service that is not under test, so what it loses is not counted in the whole.
+    pub is_control: bool,
+}
+
 #[derive(Debug, Default)]
 struct LaneNow {
     name: String,
+    is_control: bool,
     recent: VecDeque<Interval>,
     sent: u64,
     lost: u64,
@@ -77,8 +87,9 @@ pub struct Figures {
 impl LiveState {
     /// Nothing has happened yet.
     #[must_use]
-    pub fn new(experiment: &str, lanes: &[String]) -> Self {
-        let lane = |name: &String| LaneNow { name: plain(name), ..LaneNow::default() };
+    pub fn new(experiment: &str, lanes: &[ShownLane]) -> Self {
+        let lane =
+            |lane: &ShownLane| LaneNow { name: plain(&lane.name), is_control: lane.is_control, ..LaneNow::default() };
         Self {
             experiment: plain(experiment),
             now_us: 0,
@@ -173,7 +184,8 @@ impl LiveState {
                 Some(_) => "",
                 None => DIM,
             };
-            let total = if lane.lost > 0 { format!("   {} lost so far", count(lane.lost)) } else { String::new() };
+            let lost = if lane.lost > 0 { format!("   {} lost so far", count(lane.lost)) } else { String::new() };
+            let total = if lane.is_control { format!("   control{lost}") } else { lost };
             let name = cut(&lane.name, widest);
             lines.push(format!(
                 "  {} {}{}",
@@ -193,7 +205,8 @@ impl LiveState {
             Some((phase, since)) => (phase.as_str(), self.now_us - since),
             None => ("set-up", self.now_us),
         };
-        let (sent, lost) = self.lanes.iter().fold((0, 0), |(sent, lost), lane| (sent + lane.sent, lost + lane.lost));
+        let judged = self.lanes.iter().filter(|lane| !lane.is_control);
+        let (sent, lost) = judged.fold((0, 0), |(sent, lost), lane| (sent + lane.sent, lost + lane.lost));
         format!(
             "{}  {} {}  {}",
             paint(style, &self.experiment, BOLD),

@@ -33,8 +33,12 @@ fn step(at_ms: i64, state: StepState) -> Event {
     event(at_ms, What::Step(StepChange { path, name, state, detail, targets: Vec::new() }))
 }
 
-fn lanes() -> Vec<String> {
-    vec!["new".to_owned(), "reused".to_owned()]
+fn shown(name: &str) -> ShownLane {
+    ShownLane { name: name.to_owned(), is_control: false }
+}
+
+fn lanes() -> Vec<ShownLane> {
+    vec![shown("new"), shown("reused")]
 }
 
 #[test]
@@ -84,8 +88,19 @@ fn a_step_that_is_done_leaves_the_view() {
 }
 
 #[test]
+fn the_whole_leaves_a_control_lane_out() {
+    let control = ShownLane { is_control: true, ..shown("bystander") };
+    let mut state = LiveState::new("drain", &[shown("new"), control]);
+    state.interval(&interval("new", 0, 20, 0, 2_000));
+    state.interval(&interval("bystander", 0, 10, 7, 2_000));
+    let lines = state.lines(PLAIN);
+    assert!(lines[0].ends_with("0 of 20 lost"), "{}", lines[0]);
+    assert!(lines[3].ends_with("control   7 lost so far"), "{}", lines[3]);
+}
+
+#[test]
 fn hostile_names_cannot_steer_the_terminal() {
-    let mut state = LiveState::new("a\x1b[2J", &["l\x1b[31m\n".to_owned()]);
+    let mut state = LiveState::new("a\x1b[2J", &[shown("l\x1b[31m\n")]);
     let phase = What::Note(crate::record::event::Note {
         kind: crate::record::event::NoteKind::Taint,
         text: "x\x1b]0;owned\x07\ny".to_owned(),
