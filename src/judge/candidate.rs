@@ -30,7 +30,7 @@ pub(super) fn unreached<'a>(timeline: &Timeline<'a>, service: &str, lost: &LostR
         .filter_map(|life| service.endpoint_of(life).map(|endpoint| (life, endpoint)))
         .flat_map(|(life, endpoint)| {
             [
-                ending(life, endpoint, lost),
+                ending(timeline, life, endpoint, lost),
                 starting(life, endpoint, lost),
                 crashed(life, endpoint, lost),
                 node_gone(timeline, service, life, endpoint, lost),
@@ -52,8 +52,13 @@ fn sent_within(lost: &LostRequest, from: Micros, to: Micros) -> bool {
 }
 
 /// A deleted pod: from SIGTERM, or from its removal, until the rules have followed the endpoint.
-fn ending(life: &Life<'_>, endpoint: &Endpoint, lost: &LostRequest) -> Option<(Fit, Micros, Cause)> {
-    let deleted = life.deleted?;
+fn ending(
+    timeline: &Timeline<'_>,
+    life: &Life<'_>,
+    endpoint: &Endpoint,
+    lost: &LostRequest,
+) -> Option<(Fit, Micros, Cause)> {
+    let deleted = timeline.deleted(life)?;
     // A pod that was no endpoint when it was deleted got no new connections.
     if !endpoint.ready_near(deleted, PROPAGATION_US) {
         return None;
@@ -71,7 +76,8 @@ fn ending(life: &Life<'_>, endpoint: &Endpoint, lost: &LostRequest) -> Option<(F
     sent_within(lost, since.saturating_sub(EARLY_US), until).then(|| (fit, distance(lost, since), cause))
 }
 
-/// A pod without a readiness probe: an endpoint since its container runs, whether it listens or not.
+/// A pod without a readiness probe: an endpoint since its container runs, whether it listens or not. One that has
+/// answered listens, unless its container was started again.
 fn starting(life: &Life<'_>, endpoint: &Endpoint, lost: &LostRequest) -> Option<(Fit, Micros, Cause)> {
     let started = life.started.filter(|_| !life.last.has_readiness_probe)?;
     // A pod has a network of its own from the start: a port on which nothing listens yet refuses, it isn't silent.
@@ -82,7 +88,8 @@ fn starting(life: &Life<'_>, endpoint: &Endpoint, lost: &LostRequest) -> Option<
     };
     let alive = life.deleted.is_none_or(|deleted| lost.sent_us < deleted);
     let starting = sent_within(lost, started.saturating_sub(EARLY_US), started.saturating_add(STARTING_US));
-    (alive && starting && endpoint.ready_near(lost.sent_us, EARLY_US))
+    let listens = life.crashes.is_empty() && life.answered_by.is_some_and(|by| by < lost.sent_us);
+    (alive && starting && !listens && endpoint.ready_near(lost.sent_us, EARLY_US))
         .then(|| (fit, distance(lost, started), Cause::ReadinessMissing))
 }
 

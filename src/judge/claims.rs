@@ -79,8 +79,7 @@ fn answers<'a>(facts: &Facts<'a>) -> HashMap<&'a str, Answers> {
 }
 
 fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>, answers: Answers) -> PodClaim {
-    // What comes after the load is the clean-up.
-    let deleted = life.deleted.filter(|at| *at <= facts.timeline.end);
+    let deleted = facts.timeline.deleted(life);
     let ms = |at: Option<Micros>| at.filter(|at| *at < Micros::MAX).map(milliseconds);
     let since_deletion = |at: Option<Micros>| ms(Some(at?.saturating_sub(deleted?)));
     let new = |at: Option<Micros>| at.filter(|at| *at > life.first_seen());

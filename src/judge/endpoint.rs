@@ -73,8 +73,9 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Works out the gaps once all events are in.
-    pub(super) fn settle(&mut self) {
+    /// Works out the gaps once all events are in. Those that begin after `end`, when the load is over, are the
+    /// clean-up's.
+    pub(super) fn settle(&mut self, end: Micros) {
         let mut stretches: Vec<Stretch> = self.endpoints.values().flat_map(|endpoint| endpoint.ready.clone()).collect();
         stretches.sort_unstable();
         let mut covered: Option<Micros> = None;
@@ -87,6 +88,7 @@ impl<'a> Service<'a> {
         if let Some(until) = covered.filter(|until| *until < Micros::MAX) {
             self.gaps.push((until, Micros::MAX));
         }
+        self.gaps.retain(|(from, _)| *from <= end);
     }
 
     /// A pod's endpoint; where its address is known, the one of that address.

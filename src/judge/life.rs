@@ -42,6 +42,8 @@ pub struct Life<'a> {
     pub started: Option<Micros>,
     /// When it was first seen terminating, or gone.
     pub deleted: Option<Micros>,
+    /// By when it had answered a request, where it names itself in answers.
+    pub answered_by: Option<Micros>,
     /// When its container was first seen ended after the deletion, or the object gone.
     pub exited: Option<Micros>,
     /// When the object was gone.
@@ -98,7 +100,21 @@ impl<'a> Life<'a> {
         let by_answer = evictions.iter().any(|at| deleted.is_some_and(|deleted| at.abs_diff(deleted) < ANSWER_SKEW_US));
         let evicted = by_condition || by_answer;
         let coherent = seen.windows(2).all(|pair| can_follow(pair[0].1, pair[1].1));
-        Some(Self { last, seen, started, deleted, exited, gone, forced, evicted, crashes, hook, events, coherent })
+        Some(Self {
+            last,
+            seen,
+            started,
+            deleted,
+            answered_by: None,
+            exited,
+            gone,
+            forced,
+            evicted,
+            crashes,
+            hook,
+            events,
+            coherent,
+        })
     }
 
     /// How its deletion came about, as a word.

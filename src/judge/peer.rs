@@ -18,7 +18,7 @@ pub(super) fn known<'a>(timeline: &Timeline<'a>, name: &str, lost: &LostRequest)
     let cause = if is_answer(lost.outcome) {
         lived_through(life, lost).then_some(Cause::AnswersErrors)
     } else {
-        closed(life, lost)
+        closed(timeline, life, lost)
             .map(|(_, cause)| cause)
             .or_else(|| node_gone(timeline, life, lost))
             .or_else(|| life.failing(lost.sent_us, lost.ended_us).map(|stretch| life.why_failing(stretch)))
@@ -41,13 +41,13 @@ pub(super) fn unknown<'a>(timeline: &Timeline<'a>, service: &str, lost: &LostReq
         .iter()
         .filter(|life| life.coherent && endpoints.endpoint_of(life).is_some())
         .filter(|life| life.first_seen() <= lost.sent_us.saturating_sub(lost.connection_age_us.max(0)))
-        .filter_map(|life| closed(life, lost).map(|(distance, cause)| (distance, cause, life)))
+        .filter_map(|life| closed(timeline, life, lost).map(|(distance, cause)| (distance, cause, life)))
         .min_by_key(|(distance, ..)| *distance);
     ended.map(|(_, cause, life)| Attribution { cause, uid: Some(&life.last.uid) })
 }
 
 /// What ended a connection to a pod, with its distance in time: a removal by force, a graceful end, a crash.
-fn closed(life: &Life<'_>, lost: &LostRequest) -> Option<(Micros, Cause)> {
+fn closed(timeline: &Timeline<'_>, life: &Life<'_>, lost: &LostRequest) -> Option<(Micros, Cause)> {
     if !matches!(
         lost.outcome,
         Outcome::ReusedConnectionClosed
@@ -63,11 +63,12 @@ fn closed(life: &Life<'_>, lost: &LostRequest) -> Option<(Micros, Cause)> {
     let timed_out = matches!(lost.outcome, Outcome::RequestTimeout | Outcome::TlsFailed);
     let from = if timed_out { lost.sent_us } else { lost.ended_us };
     let within = |begin: Micros, end: Micros| lost.ended_us >= begin && from <= end;
-    if let (true, Some(gone)) = (life.forced, life.gone.or(life.deleted)) {
+    let ending = timeline.deleted(life).is_some();
+    if let (true, Some(gone)) = (life.forced && ending, life.gone.or(life.deleted)) {
         let fits = within(gone.saturating_sub(EARLY_US), gone.saturating_add(PROPAGATION_US));
         return fits.then_some((lost.ended_us.abs_diff(gone).cast_signed(), Cause::ForcedDelete));
     }
-    if let Some(sigterm) = life.sigterm() {
+    if let Some(sigterm) = life.sigterm().filter(|_| ending) {
         let grace = life.last.spec_grace_seconds.clamp(0, 86_400).saturating_mul(1_000_000);
         let exited = life.exited.unwrap_or_else(|| sigterm.saturating_add(grace)).saturating_add(LATE_US);
         if within(sigterm.saturating_sub(EARLY_US), exited) {

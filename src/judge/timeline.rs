@@ -105,7 +105,9 @@ impl<'a> Timeline<'a> {
             })
             .collect();
         timeline.lives.sort_by_key(Life::first_seen);
-        timeline.services.values_mut().for_each(Service::settle);
+        let end = timeline.end;
+        timeline.services.values_mut().for_each(|service| service.settle(end));
+        timeline.note_answers(record);
         timeline.contradicts_itself = timeline.contradictions();
         timeline
     }
@@ -134,15 +136,39 @@ impl<'a> Timeline<'a> {
         self.ended.is_some_and(|ended| ended.reason == EndReason::Completed)
     }
 
+    /// When a pod was deleted, where that was before the load ended; what comes later is the clean-up.
+    #[must_use]
+    pub fn deleted(&self, life: &Life<'_>) -> Option<Micros> {
+        life.deleted.filter(|at| *at <= self.end)
+    }
+
     /// The life of the pod of a name that was there at a moment; a `StatefulSet` gives a name again.
     #[must_use]
     pub fn life_named(&self, name: &str, moment: Micros) -> Option<&Life<'a>> {
-        let named = self.lives.iter().filter(|life| life.last.name == name);
-        named.min_by_key(|life| {
+        self.place_of(name, moment).and_then(|place| self.lives.get(place))
+    }
+
+    fn place_of(&self, name: &str, moment: Micros) -> Option<usize> {
+        let named = self.lives.iter().enumerate().filter(|(_, life)| life.last.name == name);
+        let nearest = named.min_by_key(|(_, life)| {
             let early = life.first_seen().saturating_sub(moment).max(0);
             let late = life.gone.map_or(0, |gone| moment.saturating_sub(gone).max(0));
             early.saturating_add(late)
-        })
+        });
+        nearest.map(|(place, _)| place)
+    }
+
+    /// Notes by when each pod that names itself had answered a request.
+    fn note_answers(&mut self, record: &Record) {
+        for event in &record.events {
+            let What::Load(interval) = &event.what else { continue };
+            let end = interval.start_us.saturating_add(interval.length_us.max(0));
+            for pod in interval.by_pod.keys() {
+                let Some(place) = self.place_of(pod, interval.start_us) else { continue };
+                let first = &mut self.lives[place].answered_by;
+                *first = Some(first.map_or(end, |first| first.min(end)));
+            }
+        }
     }
 
     /// Whether the node of a name was last seen cordoned at a moment.

@@ -54,6 +54,8 @@ pub struct Scene {
     /// The send lag of single intervals, by lane and index.
     pub lags: BTreeMap<(String, i64), i64>,
     pub unsent: u64,
+    /// Pods that name themselves in answers, each from a time on.
+    pub answers: Vec<(&'static str, f64)>,
 }
 
 impl Scene {
@@ -80,6 +82,7 @@ impl Scene {
             end: 30.0,
             lags: BTreeMap::new(),
             unsent: 0,
+            answers: Vec::new(),
         };
         scene.see(-12.0, What::Started(started()));
         for (phase, begin) in Phase::ALL.into_iter().zip([0.0, 5.0, 20.0, 22.0]) {
@@ -338,7 +341,9 @@ impl Scene {
                     by_outcome.insert(Outcome::NotSent, self.unsent);
                 }
                 let send_lag_max_us = self.lags.get(&(lane.to_owned(), index)).copied().unwrap_or(300);
+                let answering = self.answers.iter().filter(|(_, from)| at(*from) <= start_us);
                 let counts = LaneInterval {
+                    by_pod: answering.map(|(pod, _)| ((*pod).to_owned(), 1)).collect(),
                     lane: lane.to_owned(),
                     start_us,
                     length_us: 100_000,

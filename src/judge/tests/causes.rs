@@ -222,6 +222,34 @@ fn twins() -> Vec<(&'static str, Cause, Scene)> {
             with(rolls(true), |s| s.lose_many(Outcome::Refused, 7.1, 20)),
         ),
         (
+            "the pod had answered before",
+            Cause::ReadinessMissing,
+            with(rolls(false), |s| {
+                s.answers = vec![("shop-8c1e-a", 8.0), ("shop-8c1e-b", 9.2)];
+                s.lose_many(Outcome::Refused, 12.0, 20);
+            }),
+        ),
+        (
+            "deleted by the clean-up, after the load",
+            Cause::DeletedDirectly,
+            with(Scene::three_pods(), |s| {
+                for pod in ["shop-7d9f-a", "shop-7d9f-b", "shop-7d9f-c"] {
+                    s.delete(pod, 30.05, [31.0, 32.0], false);
+                }
+                s.lose_many(Outcome::Refused, 29.7, 5);
+            }),
+        ),
+        (
+            "deleted by the clean-up, without a hook",
+            Cause::PrestopMissing,
+            with(Scene::three_pods(), |s| {
+                s.template(|pod| pod.pre_stop = None);
+                s.start("shop-7d9f-d", "n3", [10.0, 11.0, 13.0]);
+                s.delete("shop-7d9f-d", 30.05, [30.3, 30.5], false);
+                s.lose_many(Outcome::Refused, 29.7, 5);
+            }),
+        ),
+        (
             "closed by a pod that nobody had deleted",
             Cause::ExitsWithoutDraining,
             with(one_goes(|_| (), 5.1), |s| {

@@ -15,9 +15,10 @@ use crate::sandbox::random::Random;
 pub(super) const MIN_SYNC_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a change takes from the API to a node's proxy, and how long the proxy then works; milliseconds, from and
-/// below.
+/// below. On kind with two cores, kube-proxy v1.34.4 says of itself (`kubeproxy_sync_partial_proxy_rules_duration_seconds`,
+/// 282 syncs on each of two nodes): 43 and 47 ms in the mean, a quarter below 32 ms, one in a hundred above 128 ms.
 const HEARD_MS: (usize, usize) = (1, 6);
-const WORK_MS: (usize, usize) = (4, 25);
+const WORK_MS: (usize, usize) = (20, 75);
 
 /// What a node's proxy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +164,7 @@ mod tests {
         let changed = Instant::now();
         timing.change();
         let first = run(&mut timing, Due::Completes).await;
-        assert!(first - changed < Duration::from_millis(50), "{:?}", first - changed);
+        assert!(first - changed < Duration::from_millis(100), "{:?}", first - changed);
         tokio::time::advance(Duration::from_millis(200)).await;
         timing.change();
         timing.change();
