@@ -5,6 +5,7 @@ mod settle;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -238,6 +239,10 @@ impl Client {
     /// Whether a connection may carry another request by the lane's own rules.
     fn may_go_on(&self, connection: &Connection, now: Instant) -> bool {
         let options = &self.spec.options;
+        let opened_ns = nanos(connection.opened.saturating_duration_since(self.origin));
+        if opened_ns < self.way.renewed_ns.load(Ordering::Relaxed) {
+            return false;
+        }
         let age_us = || micros_between(connection.opened, now);
         options.requests_per_connection.is_none_or(|most| connection.uses < most)
             && options.connection_age_us.is_none_or(|most| u64::try_from(most).is_ok_and(|most| age_us() < most))

@@ -1,6 +1,12 @@
 //! Opening one connection, and holding it. There is no pool below this one and nothing that sends again in silence.
 
-use std::{cell::Cell, error::Error, future, io, rc::Rc};
+use std::{
+    cell::Cell,
+    error::Error,
+    future, io,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use rustix::io::Errno;
 use tokio::{net::TcpStream, time::Instant};
@@ -91,6 +97,8 @@ pub(super) struct Way {
     pub(super) protocol: Protocol,
     /// What a WebSocket is asked for with: `ws://host/path`.
     pub(super) address: String,
+    /// Connections older than this, in nanoseconds of the generator's clock, do not go on.
+    pub(super) renewed_ns: Arc<AtomicU64>,
 }
 
 impl Way {

@@ -3,7 +3,18 @@
 //! `start` checks the lanes and opens the connections that they keep, `begin` lets requests fall due, `stop` ends
 //! that and waits for the last answer. The same in the harness and in an agent pod.
 
-use std::{cell::Cell, collections::BTreeMap, io, rc::Rc, thread, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    io,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hdrhistogram::CreationError;
@@ -153,6 +164,7 @@ pub struct LaneTotals {
 pub struct Running {
     origin: Instant,
     begin: Option<oneshot::Sender<()>>,
+    renewed_ns: Arc<AtomicU64>,
     stop: oneshot::Sender<()>,
     done: oneshot::Receiver<Result<LoadTotals, LoadError>>,
     thread: thread::JoinHandle<()>,
@@ -173,6 +185,14 @@ impl Running {
     pub fn begin(&mut self) -> Result<(), LoadError> {
         let begin = self.begin.take().ok_or(LoadError::BegunBefore)?;
         begin.send(()).map_err(|()| LoadError::Died)
+    }
+
+    /// Lets no connection go on that is open now: each is closed before its next request, and another opened. Those
+    /// opened before the rules of a Service had followed its endpoints all lead to the first of them, for as long as
+    /// they are kept.
+    pub fn renew_connections(&self) {
+        let now_ns = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.renewed_ns.store(now_ns, Ordering::Relaxed);
     }
 
     /// Stops: no new request falls due, those that are open end by themselves within their timeout, and all intervals
@@ -235,16 +255,18 @@ fn launch<L: Into<RoutedLane>>(
     let (stop, last) = oneshot::channel();
     let (report, done) = oneshot::channel();
     let commands = Commands { begin: first, first_ns, stop: last };
+    let renewed_ns = Arc::new(AtomicU64::new(0));
+    let heard_ns = Arc::clone(&renewed_ns);
     let run = move || {
         let result = runtime_of()
             .map_err(LoadError::Runtime)
-            .and_then(|runtime| runtime.block_on(generate(lanes, messages, origin, commands)));
+            .and_then(|runtime| runtime.block_on(generate(lanes, messages, origin, commands, heard_ns)));
         drop(watch);
         // Whoever would hear it is gone when the generator was dropped.
         drop(report.send(result));
     };
     let thread = thread::Builder::new().name("load".to_owned()).spawn(run).map_err(LoadError::Thread)?;
-    Ok(Running { origin, begin: Some(begin), stop, done, thread })
+    Ok(Running { origin, begin: Some(begin), renewed_ns, stop, done, thread })
 }
 
 /// A lane whose every part has been found to be possible.
@@ -259,13 +281,15 @@ async fn generate(
     messages: UnboundedSender<LoadMessage>,
     origin: Instant,
     commands: Commands,
+    renewed_ns: Arc<AtomicU64>,
 ) -> Result<LoadTotals, LoadError> {
     let (ended, voice, sources) = (Rc::new(Notify::new()), Rc::new(Voice::new(messages)), Sources::new());
     let wake_ns = Rc::new(Cell::new(u64::MAX));
     let client = |Prepared { lane: RoutedLane { spec, route }, template, tls }: Prepared| {
         let scheme = if tls.is_some() { "wss" } else { "ws" };
         let address = format!("{scheme}://{}{}", spec.host, spec.path);
-        let way = Way { route, sources: Rc::clone(&sources), tls, protocol: spec.options.protocol, address };
+        let (sources, renewed_ns) = (Rc::clone(&sources), Arc::clone(&renewed_ns));
+        let way = Way { route, sources, tls, protocol: spec.options.protocol, address, renewed_ns };
         Rc::new(Client::new(spec, way, template, origin, Rc::clone(&ended), Rc::clone(&voice), Rc::clone(&wake_ns)))
     };
     let clients = lanes.into_iter().map(client).collect();

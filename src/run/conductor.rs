@@ -276,6 +276,7 @@ impl Run<'_> {
         let bounded = tokio::time::timeout(self.order.experiment.spec.given.within.duration(), quiet);
         // Either way the run goes on.
         _ = self.stage.abort.or(bounded).await?;
+        self.traffic.iter().for_each(Traffic::renew_connections);
         Ok(())
     }
 

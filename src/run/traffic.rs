@@ -87,6 +87,14 @@ impl Traffic {
         Ok(())
     }
 
+    /// Opens the connections of this process's lanes anew, now that the cluster's rules have followed its endpoints.
+    /// Those of agents are opened seconds after the pods were ready.
+    pub fn renew_connections(&self) {
+        if let Some((running, _)) = &self.local {
+            running.renew_connections();
+        }
+    }
+
     /// Stops every lane; requests in flight end by themselves, and all that was measured has been handed on.
     pub async fn stop(self) -> Result<(), RunError> {
         let agents = async {

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeMap,
     num::NonZeroU32,
     rc::Rc,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,6 +55,49 @@ async fn a_lane_that_reuses_connections_opens_only_those_it_keeps() {
     // A machine that stalls makes a further connection necessary now and then.
     let opened = heard.totals.lanes[0].connections_opened;
     assert!((3..=3 + heard.sent() / 2).contains(&opened), "{opened} connections");
+}
+
+/// A route that leads elsewhere changes nothing for connections that stand, until they are opened anew.
+#[tokio::test]
+async fn connections_that_are_renewed_follow_the_route_and_lose_nothing() {
+    const OTHER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 8\r\nx-evenkeel-pod: cart-1\r\n\r\nevenkeel";
+    let (old, new) = (Server::start(&[Act::Say(GOOD)]).await, Server::start(&[Act::Say(OTHER)]).await);
+    let (first, second) = (old.address, new.address);
+    let moved = Arc::new(AtomicBool::new(false));
+    let turn = Arc::clone(&moved);
+    let route = Route::new(move || {
+        let address = if turn.load(Ordering::SeqCst) { second } else { first };
+        Destination::Address { address, delay: Duration::ZERO }
+    });
+    let spec = LaneSpec { rate_per_second: 50.0, ..lane("main", old.address, Connections::Reused(3)) };
+    let (messages, mut inbox) = unbounded_channel();
+    let mut running = start(vec![RoutedLane { spec, route }], messages).expect("a lane that can run");
+    running.begin().expect("the first begin");
+    let mut heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+    let mut hear = async |heard: &mut Heard, requests: u64| {
+        let enough = heard.sent() + requests;
+        while heard.sent() < enough {
+            take(heard, inbox.recv().await.expect("a generator that runs"));
+        }
+    };
+    let answered = |heard: &Heard, pod: &str| heard.intervals.iter().any(|one| one.counts.by_pod.contains_key(pod));
+    timeout(PATIENCE, hear(&mut heard, 10)).await.expect("requests end");
+    moved.store(true, Ordering::SeqCst);
+    timeout(PATIENCE, hear(&mut heard, 10)).await.expect("requests end");
+    // A machine that stalls makes a further connection necessary, and that one follows the route by itself.
+    let stayed = heard.intervals.last().is_some_and(|last| last.counts.by_pod.contains_key("cart-0"));
+    assert!(stayed, "the connections that stand stay where they are");
+    running.renew_connections();
+    // What was on its way is answered by the old one.
+    timeout(PATIENCE, hear(&mut heard, 10)).await.expect("requests end");
+    let renewed_at = heard.intervals.len();
+    timeout(PATIENCE, hear(&mut heard, 10)).await.expect("requests end");
+    assert!(answered(&heard, "cart-1"));
+    let late: Vec<_> = heard.intervals[renewed_at..].iter().flat_map(|one| one.counts.by_pod.keys()).collect();
+    assert!(late.iter().all(|pod| *pod == "cart-1"), "{late:?}");
+    let heard = finish(running, inbox, heard).await;
+    assert_consistent(&heard);
+    assert_eq!(heard.count(Outcome::Ok), heard.sent(), "{:?}", heard.lost.first());
 }
 
 #[tokio::test]
@@ -327,6 +373,7 @@ async fn resting_after_one_request(spec: LaneSpec) -> usize {
         tls: None,
         protocol: Protocol::Http1,
         address: String::new(),
+        renewed_ns: Arc::default(),
     };
     let wake_ns = Rc::new(Cell::new(u64::MAX));
     let client = Rc::new(Client::new(spec, way, template, origin, Rc::clone(&ended), voice, wake_ns));
