@@ -28,7 +28,7 @@ use crate::{
     judge::verdict::Answer,
     plan,
     report::terminal::{self, Style},
-    run::{files, recover, signals::Signals, suite},
+    run::{conclude, files, recover, signals::Signals, suite},
     sandbox::{
         self, Sandbox,
         kubelet::launcher::{self, Launch},
@@ -191,7 +191,7 @@ fn rbac(args: &RbacArgs) -> ExitCode {
 }
 
 fn judge(args: &RecordArgs) -> ExitCode {
-    match suite::conclude(&args.run) {
+    match conclude::conclude(&args.run) {
         Ok(verdict) => {
             let code = match verdict.verdict {
                 Answer::Held => ExitCode::Held,
@@ -215,7 +215,7 @@ fn judge(args: &RecordArgs) -> ExitCode {
 }
 
 fn report(args: &RecordArgs) -> ExitCode {
-    match suite::conclude(&args.run) {
+    match conclude::conclude(&args.run) {
         Ok(_) => print(&format!("{}\n", args.run.join("report.html").display())),
         Err(problem) => refuse(ExitCode::Usage, problem),
     }

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{CreationError, Histogram};
+
+use super::samples::{Samples, empty_histogram};
 
 /// Steps per halving of what is left; the Java tool's default.
 const TICKS_PER_HALF: u32 = 5;
@@ -31,6 +33,18 @@ pub fn hgrm(histogram: &Histogram<u64>, unit: f64) -> String {
     let sub_buckets = histogram.distinct_values().checked_div(usize::from(buckets) + 1).unwrap_or_default() * 2;
     _ = writeln!(text, "#[Buckets = {buckets:12}, SubBuckets     = {sub_buckets:12}]");
     text
+}
+
+/// The table of what was counted in several intervals, in milliseconds.
+///
+/// # Errors
+/// Never: the bounds of the histogram are those that the library allows.
+pub fn of_samples<'s>(intervals: impl Iterator<Item = &'s Samples>) -> Result<String, CreationError> {
+    let mut all = empty_histogram()?;
+    for (value, count) in Samples::merged(intervals).iter() {
+        all.saturating_record_n(value, count);
+    }
+    Ok(hgrm(&all, 1_000.0))
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! * [`conductor`]: one experiment from set-up to undo.
 //! * [`traffic`]: its load.
 //! * [`recorder`]: its record.
+//! * [`conclude`]: the verdict, and every file that is made from a record.
 //! * [`vitals`], [`probe`]: the conditions on which it stops.
 //! * [`recover`]: what interrupted runs have left, undone.
 //! * [`signals`]: Ctrl-C and SIGTERM.
 
+pub mod conclude;
 pub mod conductor;
 pub mod files;
 mod probe;

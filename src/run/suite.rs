@@ -9,13 +9,13 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-
 use tokio::{
     sync::{OnceCell, Semaphore},
     time::Instant,
 };
 
 use super::{
+    conclude::conclude,
     conductor::{self, Order, RunEnd, Stacks},
     files::find,
     signals::Signals,
@@ -30,12 +30,9 @@ use crate::{
         ledger::{Hold, HoldError, hold},
         undo::Undo,
     },
-    judge::{
-        self,
-        verdict::{Answer, Verdict},
-    },
+    judge::verdict::{Answer, Verdict},
     plan::{self, Plan, PlanProblem, Right},
-    record::{event::EndReason, reader},
+    record::event::EndReason,
     report::{
         self,
         live::{Live, Shown, state::ShownLane},
@@ -389,22 +386,6 @@ fn questions(right: &Right) -> Vec<AccessQuestion> {
         namespace: right.namespace.clone(),
     };
     right.verbs.iter().map(question).collect()
-}
-
-/// Judges a record from its folder alone and writes the verdict and all that is made from it into it.
-pub fn conclude(folder: &Path) -> Result<Verdict, String> {
-    let record = reader::read(folder).map_err(|error| chain(&error))?;
-    let verdict = judge::judge(&record);
-    let json = serde_json::to_string_pretty(&verdict).map_err(|error| error.to_string())?;
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))
-    };
-    write("verdict.json", &json)?;
-    write("report.html", &report::html::render(&record, &verdict))?;
-    write("summary.md", &report::markdown::of_one(&verdict))?;
-    write("metrics.prom", &report::prometheus::render(&verdict))?;
-    Ok(verdict)
 }
 
 fn exit_code(end: &RunEnd, answer: Answer) -> ExitCode {
