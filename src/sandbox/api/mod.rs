@@ -1,8 +1,8 @@
 //! The Kubernetes HTTP API over the registry: for a `kube::Client` in this process, and on a loopback port for kubectl
 //! and everybody else. One request in, one answer out; what is asked is told apart by `route`.
 //!
-//! * Taking requests: [`server`], `tls`, `tokens`, [`kubeconfig`], `client`; `query`, `body`, `protobuf`, `negotiate`,
-//!   `call`.
+//! * Taking requests: [`server`], `tls`, `tokens`, [`kubeconfig`], `client`; `query`, `body`, `duplicates`, `protobuf`,
+//!   `negotiate`, `call`.
 //! * What there is: `catalogue`, `discovery`, `openapi`, `rights`, `review`.
 //! * Objects: `objects`, `list`, `selection`, `watch`, `patch`, `delete`, `events_view`; `show` and `table` for how
 //!   they look.
@@ -16,6 +16,7 @@ mod catalogue;
 mod client;
 mod delete;
 mod discovery;
+mod duplicates;
 mod events_view;
 mod exec;
 pub mod kubeconfig;

@@ -100,7 +100,7 @@ fn watch_objects(call: &Call<'_>) -> Result<Answer, ApiError> {
 
 fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
     let kind = kind_to_write(call)?;
-    let validation = FieldValidation::of(&call.query)?;
+    let validation = FieldValidation::of(&call.query, call.options_kind())?;
     let options = call.write_options()?;
     let (value, warnings) = read_object(call, kind, validation)?;
     let object = call.api.registry.create(kind, &call.path.namespace, value, &options)?;
@@ -110,7 +110,7 @@ fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
 /// Replaces an object or its status.
 pub(super) fn update(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
     let kind = kind_to_write(call)?;
-    let validation = FieldValidation::of(&call.query)?;
+    let validation = FieldValidation::of(&call.query, call.options_kind())?;
     let options = call.write_options()?;
     let (value, warnings) = read_object(call, kind, validation)?;
     let registry = &call.api.registry;
@@ -149,7 +149,10 @@ fn read_object(call: &Call<'_>, kind: &Kind, validation: FieldValidation) -> Res
         Backing::EventsView => events_view::to_core(value),
         _ => value,
     };
-    let warnings = validation.check(kind, &value)?;
+    let warnings = match validation {
+        FieldValidation::Ignore => Vec::new(),
+        _ => validation.check(kind, &value, body::twice(&call.headers, &call.body))?,
+    };
     Ok((value, warnings))
 }
 

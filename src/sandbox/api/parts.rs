@@ -43,7 +43,7 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Result<Answer, ApiError> {
         }
         "eviction" => {
             let eviction = body::object(&call.headers, &call.body)?;
-            let dry_run = call.query.dry_run()?;
+            let dry_run = call.query.dry_run("CreateOptions")?;
             race_for_the_budget(call).await;
             let status = call.api.registry.evict(&call.path.namespace, &call.path.name, &eviction, dry_run)?;
             call.value(StatusCode::CREATED, &status)
@@ -102,7 +102,7 @@ fn scale(call: &Call<'_>, kind: &'static Kind) -> Result<Answer, ApiError> {
         }
         Method::PATCH => {
             let mut scale = registry.scale(kind, namespace, name)?;
-            match PatchKind::from_content_type(body::media_type(&call.headers), false)? {
+            match PatchKind::from_content_type(&body::media_type(&call.headers), false)? {
                 PatchKind::Json => scale = patch::json::apply(scale, &patch::json::parse(&call.body)?)?,
                 PatchKind::Merge | PatchKind::Strategic => {
                     if let Value::Object(changes) = body::json(&call.body)? {
