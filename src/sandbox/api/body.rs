@@ -1,6 +1,8 @@
 //! Bodies of requests: read within a bound, as JSON, YAML or protobuf, and held against the kind's fields as
 //! `fieldValidation` asks (apiserver/pkg/endpoints/handlers/{rest,create}.go, v0.34.4).
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, header::CONTENT_TYPE};
@@ -19,11 +21,24 @@ const BODY_MAX: usize = 3 * 1024 * 1024;
 /// Warnings of one answer; more would not fit into its head.
 const WARNINGS_MAX: usize = 32;
 
+/// How long a client may take to send a body: upstream's `--request-timeout`. One that stops in the middle of it would
+/// otherwise hold its connection for ever.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
+
 /// Reads a whole body.
 ///
 /// # Errors
-/// 413 where it is too long, 400 where it breaks off.
-pub(super) async fn read(mut body: ApiBody) -> Result<Bytes, ApiError> {
+/// 413 where it is too long, 400 where it breaks off, 504 where it does not come to its end.
+pub(super) async fn read(body: ApiBody) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(BODY_WITHIN, read_all(body)).await.unwrap_or_else(|_| {
+        Err(ApiError::timeout(format!(
+            "Timeout: request did not complete within requested timeout - its body did not end within {} s",
+            BODY_WITHIN.as_secs()
+        )))
+    })
+}
+
+async fn read_all(mut body: ApiBody) -> Result<Bytes, ApiError> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| ApiError::bad_request(format!("the body broke off: {error}")))?;
@@ -212,6 +227,16 @@ mod tests {
             |size: usize| Full::new(Bytes::from(vec![b'x'; size])).map_err(|never| match never {}).boxed_unsync();
         assert_eq!(read(body(BODY_MAX)).await.unwrap().len(), BODY_MAX);
         assert_eq!(read(body(BODY_MAX + 1)).await.unwrap_err().code, 413);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_given_up() {
+        use futures::StreamExt;
+        let first = futures::stream::iter([Ok(hyper::body::Frame::data(Bytes::from("{")))]);
+        let body = http_body_util::StreamBody::new(first.chain(futures::stream::pending()));
+        let began = tokio::time::Instant::now();
+        let refused = read(body.boxed_unsync()).await.unwrap_err();
+        assert_eq!((refused.code, refused.reason, began.elapsed()), (504, "Timeout", BODY_WITHIN));
     }
 
     #[test]

@@ -201,8 +201,11 @@ impl Api {
         body: ApiBody,
         upgrade: Option<OnUpgrade>,
     ) -> Result<Answer, ApiError> {
-        let resource =
-            catalogue::find(&path.group, &path.version, &path.resource).ok_or_else(ApiError::no_such_path)?;
+        let resource = catalogue::find(&path.group, &path.version, &path.resource);
+        let resource = resource.ok_or_else(|| match (path.group.as_str(), path.resource.as_str()) {
+            ("", "bindings") => ApiError::not_in_the_sandbox("bindings of a namespace; post to pods/NAME/binding"),
+            _ => ApiError::no_such_path(),
+        })?;
         let raw_query = parts.uri.query().unwrap_or_default().to_owned();
         let query = Query::parse(&raw_query);
         let review = matches!(resource.backing, Backing::AccessReview | Backing::RulesReview | Backing::SelfReview);

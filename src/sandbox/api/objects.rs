@@ -104,6 +104,7 @@ fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
     let options = call.write_options()?;
     let (value, warnings) = read_object(call, kind, validation)?;
     let object = call.api.registry.create(kind, &call.path.namespace, value, &options)?;
+    let warnings = [warnings, not_carried(&object)].concat();
     Ok(with_warnings(call.show(StatusCode::CREATED, &object)?, &warnings))
 }
 
@@ -125,6 +126,7 @@ pub(super) fn update(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
     } else {
         (StatusCode::OK, registry.update(kind, namespace, name, part, value, &options)?)
     };
+    let warnings = [warnings, not_carried(&object)].concat();
     Ok(with_warnings(call.show(status, &object)?, &warnings))
 }
 
@@ -154,6 +156,23 @@ fn read_object(call: &Call<'_>, kind: &Kind, validation: FieldValidation) -> Res
         _ => validation.check(kind, &value, body::twice(&call.headers, &call.body))?,
     };
     Ok((value, warnings))
+}
+
+/// What to tell whoever writes a Service with ports that nothing here listens on.
+pub(super) fn not_carried(object: &Object) -> Vec<String> {
+    if object.kind.kind != "Service" {
+        return Vec::new();
+    }
+    let value = object.value();
+    let ports = value["spec"]["ports"].as_array().into_iter().flatten().enumerate();
+    ports
+        .filter_map(|(at, port)| {
+            let protocol = port["protocol"].as_str().filter(|protocol| *protocol != "TCP")?;
+            Some(format!(
+                "spec.ports[{at}]: the evenkeel sandbox does not carry {protocol}; see docs/sandbox-fidelity.md"
+            ))
+        })
+        .collect()
 }
 
 /// An answer with warnings in its head.

@@ -7,7 +7,7 @@ use super::{
     body::{self, FieldValidation},
     call::Call,
     catalogue::Backing,
-    objects::{kind_to_write, with_warnings},
+    objects::{kind_to_write, not_carried, with_warnings},
 };
 use crate::sandbox::{
     error::{ApiError, FieldError},
@@ -31,6 +31,7 @@ pub(super) fn patch(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
     let options = call.write_options()?;
     let (namespace, name) = (&call.path.namespace, &call.path.name);
     let (object, created) = call.api.registry.patch(kind, namespace, name, part, patch, &call.body, &options)?;
+    let warnings = [warnings, not_carried(&object)].concat();
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(with_warnings(call.show(status, &object)?, &warnings))
 }

@@ -39,9 +39,8 @@ impl Stated {
             return Err(format!("json: cannot unmarshal {} into {into}", json_type(options)));
         }
         let member = Member { owner: "DeleteOptions", at };
-        let preconditions = member.of(options, "preconditions", "v1.Preconditions", |value| {
-            value.is_object().then(|| value.clone())
-        })?;
+        let preconditions = member
+            .of(options, "preconditions", "v1.Preconditions", |value| value.is_object().then(|| value.clone()))?;
         let preconditions = preconditions.unwrap_or_default();
         let below = format!("{at}preconditions.");
         let precondition = Member { owner: "Preconditions", at: &below };
@@ -79,7 +78,13 @@ struct Member<'a> {
 
 impl Member<'_> {
     /// A member, or nothing where it is left out or null.
-    fn of<T>(&self, from: &Value, name: &str, go: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, String> {
+    fn of<T>(
+        &self,
+        from: &Value,
+        name: &str,
+        go: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>, String> {
         let Some(value) = from.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
         if let Some(read) = read(value) {
             return Ok(Some(read));
@@ -142,7 +147,10 @@ mod tests {
             ),
             (json!({"dryRun": "All"}), "string into Go struct field DeleteOptions.dryRun of type []string"),
             (json!({"dryRun": [1]}), "number into Go struct field DeleteOptions.dryRun of type string"),
-            (json!({"orphanDependents": "no"}), "string into Go struct field DeleteOptions.orphanDependents of type bool"),
+            (
+                json!({"orphanDependents": "no"}),
+                "string into Go struct field DeleteOptions.orphanDependents of type bool",
+            ),
         ] {
             assert_eq!(Stated::read(&options, ""), Err(format!("json: cannot unmarshal {why}")), "{options}");
         }

@@ -7,12 +7,14 @@
 //! * [`deletion`]: grace, finalizers, propagation; [`delete_options`], how clients state them.
 //! * [`patch`]: merge, JSON, strategic merge, apply.
 //! * [`subresources`]: scale, binding, eviction.
+//! * [`event_names`]: what the Events that the sandbox records are called.
 //! * [`typed`]: the same verbs for k8s-openapi's types.
 
 pub mod admission;
 pub mod defaults;
 pub mod delete_options;
 pub mod deletion;
+pub mod event_names;
 mod json;
 mod metadata;
 pub mod patch;
@@ -107,13 +109,15 @@ pub struct WriteOptions {
 pub struct Registry {
     store: Arc<Store>,
     pub(super) allocator: admission::Allocator,
+    /// The events that the sandbox's own parts have recorded.
+    pub(super) event_names: event_names::EventNames,
 }
 
 impl Registry {
     /// The verbs on a store.
     #[must_use]
     pub fn new(store: Arc<Store>, allocator: admission::Allocator) -> Self {
-        Self { store, allocator }
+        Self { store, allocator, event_names: event_names::EventNames::default() }
     }
 
     /// What is stored, to read and to watch.

@@ -200,9 +200,7 @@ mod tests {
 
     #[test]
     fn v2_comes_in_protobuf_under_a_media_type_that_can_be_read() {
-        for asked in
-            ["application/com.github.proto-openapi.spec.v2@v1.0+protobuf", PROTOBUF_V2]
-        {
+        for asked in ["application/com.github.proto-openapi.spec.v2@v1.0+protobuf", PROTOBUF_V2] {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, asked.parse().unwrap());
             let answer = v2(&headers);

@@ -287,7 +287,7 @@ async fn a_json_patch_is_held_against_the_fields_too() {
 async fn keys_that_a_body_has_twice_are_warned_of_or_refused() {
     let rig = Rig::new();
     let json = r#"{"metadata": {"name": "NAME"}, "data": {"a": "1", "a": "2"}}"#;
-    let yaml = "metadata:\n  name: NAME\ndata:\n  a: x\n  a: y\n";
+    let yaml = "metadata:\n  name: NAME\ndata:\n  a: one\n  a: two\n";
     for (media_type, text, words) in [
         ("application/json", json, "duplicate field \"data.a\""),
         ("application/yaml", yaml, "yaml: unmarshal errors:\n  line 5: key \"a\" already set in map"),
@@ -439,4 +439,61 @@ async fn a_write_of_the_status_leaves_a_deployments_labels_alone() {
         assert_eq!(answer["metadata"]["annotations"]["new"], "x", "{path}");
         assert_eq!(answer["metadata"]["labels"]["new"] == "x", labelled, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_service_with_ports_that_are_not_carried_is_warned_of() {
+    let rig = Rig::new();
+    let services = "/api/v1/namespaces/shop/services";
+    let ports = json!([{"name": "web", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]);
+    let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}});
+    let words = "299 - \"spec.ports[1]: the evenkeel sandbox does not carry UDP; see docs/sandbox-fidelity.md\"";
+    let made = rig.call("POST", services, &service).await;
+    assert_eq!((made.status, made.header("warning")), (201, words));
+    let path = format!("{services}/web");
+    let patched = rig.call_with("PATCH", &path, "application/merge-patch+json", "{}".to_owned()).await;
+    assert_eq!((patched.status, patched.header("warning")), (200, words));
+    let mut tcp = rig.get(&path).await.json();
+    tcp["spec"]["ports"].as_array_mut().unwrap().pop();
+    let replaced = rig.call("PUT", &path, &tcp).await;
+    assert_eq!((replaced.status, replaced.header("warning")), (200, ""));
+}
+
+#[tokio::test]
+async fn what_a_real_pod_has_and_this_has_not_is_named() {
+    let rig = Rig::new();
+    let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app", "image": "x"}]}});
+    rig.store(&kinds::POD, "shop", pod);
+    let pods = "/api/v1/namespaces/shop/pods";
+    for (method, part, words) in [
+        ("POST", "attach", "does not serve attach"),
+        ("POST", "portforward", "does not serve port-forward"),
+        ("PATCH", "resize", "does not serve the resizing of pods"),
+        ("PATCH", "ephemeralcontainers", "does not serve ephemeral containers"),
+    ] {
+        let refused = rig.call(method, &format!("{pods}/web/{part}"), &json!({})).await;
+        assert_eq!(refused.status, 501, "{part}: {}", refused.text);
+        assert!(refused.text.contains(words), "{part}: {}", refused.text);
+        assert_eq!(rig.call(method, &format!("{pods}/none/{part}"), &json!({})).await.status, 404, "{part}");
+    }
+    assert_eq!(rig.call("POST", &format!("{pods}/web/other"), &json!({})).await.status, 404);
+    assert_eq!(rig.call("POST", "/api/v1/namespaces/shop/bindings", &json!({})).await.status, 501);
+    assert_eq!(rig.call("POST", &format!("{MAPS}/web/attach"), &json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_scale_is_shown_as_a_table_too() {
+    let rig = Rig::new();
+    let labels = json!({"app": "web"});
+    let deployment = json!({"metadata": {"name": "web"}, "spec": {"replicas": 3, "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "x"}]}}}});
+    rig.store(&kinds::DEPLOYMENT, "shop", deployment);
+    let path = "/apis/apps/v1/namespaces/shop/deployments/web/scale";
+    let table = rig.get_as(path, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await.json();
+    let columns: Vec<&str> =
+        table["columnDefinitions"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    let cells = table["rows"][0]["cells"].as_array().unwrap();
+    assert_eq!(cells[..3], [json!("web"), json!(3), json!(0)]);
+    assert_eq!(rig.get(path).await.json()["kind"], "Scale");
 }

@@ -106,7 +106,10 @@ mod tests {
         create(&registry, &kinds::POD, "shop", &pod("a", &json!({"spec": {"schedulingGates": [{"name": "wait"}]}})));
         assert_eq!(registry.bind("shop", "a", &binding("n1")).unwrap_err().code, 409);
         assert_eq!(registry.bind("shop", "a", &binding("")).unwrap_err().code, 422);
-        assert_eq!(registry.bind("shop", "a", &json!(null)).unwrap_err().code, 422);
+        assert_eq!(registry.bind("shop", "a", &json!({})).unwrap_err().code, 422);
+        for other in [json!({"kind": "Pod"}), json!({"metadata": {"namespace": "default"}, "target": {"name": "n1"}})] {
+            assert_eq!(registry.bind("shop", "a", &other).unwrap_err().code, 400, "{other}");
+        }
         assert_eq!(registry.bind("shop", "b", &json!({"target": {"name": "n1"}})).unwrap_err().code, 404);
     }
 }

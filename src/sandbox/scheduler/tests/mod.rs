@@ -347,7 +347,8 @@ async fn a_pod_waits_for_the_volume_claims_that_it_names() {
     let registry = cluster(&[("n1", json!({})), ("n2", json!({}))]);
     let mut tasks = JoinSet::new();
     start(&mut tasks, &registry, 1);
-    let volumes = json!([{"name": "scratch", "emptyDir": {}}, {"name": "data", "persistentVolumeClaim": {"claimName": "nope"}}]);
+    let volumes =
+        json!([{"name": "scratch", "emptyDir": {}}, {"name": "data", "persistentVolumeClaim": {"claimName": "nope"}}]);
     add_pod(&registry, "a", &json!({"spec": {"volumes": volumes}}));
     until("it is said that there is no claim", || !why_not(&registry, "a").is_empty()).await;
     let why = "0/2 nodes are available: persistentvolumeclaim \"nope\" not found. preemption: 0/2 nodes are available: \

@@ -234,6 +234,9 @@ fn what_is_no_eviction_of_this_pod_evicts_nothing() {
          field DeleteOptions.deleteOptions.gracePeriodSeconds of type int64"
     );
     // The old version is taken, and so is a body that does not say what it is.
-    assert_eq!(registry.evict("shop", "api-1", &with(json!({"apiVersion": "policy/v1beta1"})), true).unwrap()["code"], 201);
+    assert_eq!(
+        registry.evict("shop", "api-1", &with(json!({"apiVersion": "policy/v1beta1"})), true).unwrap()["code"],
+        201
+    );
     assert_eq!(code(&json!({"metadata": {"name": "api-1"}})), 201);
 }
