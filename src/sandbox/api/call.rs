@@ -63,7 +63,17 @@ impl Call<'_> {
     /// # Errors
     /// 422 for values of `dryRun` and `fieldManager` that are not allowed.
     pub(super) fn write_options(&self) -> Result<WriteOptions, ApiError> {
-        Ok(WriteOptions { dry_run: self.query.dry_run()?, manager: self.manager()? })
+        Ok(WriteOptions { dry_run: self.query.dry_run(self.options_kind())?, manager: self.manager()? })
+    }
+
+    /// The kind of the options that the query is read as.
+    pub(super) fn options_kind(&self) -> &'static str {
+        match self.method {
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            Method::DELETE => "DeleteOptions",
+            _ => "CreateOptions",
+        }
     }
 
     /// Who writes: the query says so, or else the client's name (apiserver/pkg/endpoints/handlers/create.go,
@@ -74,7 +84,7 @@ impl Call<'_> {
                 let why = format!("may not be more than {MANAGER_MAX} bytes");
                 let value = Value::from(manager);
                 let error = crate::sandbox::error::FieldError::invalid("fieldManager", &value, why);
-                return Err(ApiError::invalid("meta.k8s.io", "Options", "", &[error]));
+                return Err(ApiError::invalid("meta.k8s.io", self.options_kind(), "", &[error]));
             }
             return Ok(manager.to_owned());
         }

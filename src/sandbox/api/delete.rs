@@ -10,6 +10,7 @@ use super::{
     answer::Answer,
     body,
     call::Call,
+    catalogue,
     list::{self, Page},
     objects::{kind_to_write, selection, with_warnings},
     query::{self, Query},
@@ -18,7 +19,7 @@ use super::{
 use crate::sandbox::{
     error::{ApiError, FieldError},
     kinds::Kind,
-    registry::{DeleteOptions, Propagation, deletion::Deleted},
+    registry::{DeleteOptions, Propagation, delete_options::Stated, deletion::Deleted},
     store::Object,
 };
 
@@ -84,12 +85,13 @@ pub(super) fn collection(call: &Call<'_>) -> Result<Answer, ApiError> {
 }
 
 fn asked(call: &Call<'_>, kind: &Kind) -> Result<Asked, ApiError> {
-    let body = if call.body.is_empty() { from_query(&call.query)? } else { body::object(&call.headers, &call.body)? };
-    let of_body = body["dryRun"].as_array().into_iter().flatten().map(|value| value.as_str().unwrap_or_default());
-    let dry_run = query::dry_run(of_body)? | call.query.dry_run()?;
-    let stated = propagation(&body)?;
+    let body = if call.body.is_empty() { from_query(&call.query)? } else { options_in_body(call)? };
+    let stated = Stated::read(&body, "").map_err(ApiError::bad_request)?;
+    let of_body = stated.dry_run.iter().map(String::as_str);
+    let dry_run = query::dry_run(of_body, "DeleteOptions")? | call.query.dry_run("DeleteOptions")?;
+    check_propagation(&stated)?;
     let mut warnings = Vec::new();
-    let propagation = stated.unwrap_or_else(|| {
+    let propagation = stated.propagation().unwrap_or_else(|| {
         if kind.kind == "Job" {
             warnings.push(PODS_STAY.to_owned());
             Propagation::Orphan
@@ -97,16 +99,33 @@ fn asked(call: &Call<'_>, kind: &Kind) -> Result<Asked, ApiError> {
             Propagation::Background
         }
     });
-    let text = |key: &str| body["preconditions"][key].as_str().map(str::to_owned);
-    let waits_for_dependents = body["orphanDependents"] == false || stated == Some(Propagation::Foreground);
+    let waits_for_dependents =
+        stated.orphan_dependents == Some(false) || stated.propagation() == Some(Propagation::Foreground);
     let options = DeleteOptions {
-        grace_seconds: body["gracePeriodSeconds"].as_i64(),
-        uid: text("uid"),
-        resource_version: text("resourceVersion"),
+        grace_seconds: stated.grace_seconds,
+        uid: stated.uid,
+        resource_version: stated.resource_version,
         propagation,
         dry_run,
     };
     Ok(Asked { options, waits_for_dependents, warnings })
+}
+
+/// Reads the body, which may say that it is `DeleteOptions` of any group, for older clients.
+fn options_in_body(call: &Call<'_>) -> Result<Value, ApiError> {
+    let body = body::object(&call.headers, &call.body)?;
+    let text = |key: &str| match &body[key] {
+        Value::Null => Some(""),
+        value => value.as_str(),
+    };
+    let of_known_group = |stated: &str| {
+        matches!(stated, "" | "meta.k8s.io/v1")
+            || catalogue::all().iter().any(|resource| resource.api_version() == stated)
+    };
+    if matches!(text("kind"), Some("" | "DeleteOptions")) && text("apiVersion").is_some_and(of_known_group) {
+        return Ok(body);
+    }
+    Err(ApiError::bad_request("decoded object cannot be converted to DeleteOptions"))
 }
 
 /// The options that a client may write into the URL when it sends no body.
@@ -125,22 +144,17 @@ fn from_query(query: &Query) -> Result<Value, ApiError> {
 }
 
 /// apimachinery/pkg/apis/meta/v1/validation, `ValidateDeleteOptions`.
-fn propagation(options: &Value) -> Result<Option<Propagation>, ApiError> {
+fn check_propagation(stated: &Stated) -> Result<(), ApiError> {
     let refuse = |error: FieldError| Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
-    let orphan = options["orphanDependents"].as_bool();
-    let policy = options["propagationPolicy"].as_str();
-    match (orphan, policy) {
+    match (stated.orphan_dependents, stated.propagation_policy.as_deref()) {
         (Some(_), Some(policy)) => {
             let why = "orphanDependents and deletionPropagation cannot be both set";
             refuse(FieldError::invalid("propagationPolicy", &json!(policy), why))
         }
-        (Some(true), None) | (None, Some("Orphan")) => Ok(Some(Propagation::Orphan)),
-        (Some(false), None) | (None, Some("Background")) => Ok(Some(Propagation::Background)),
-        (None, Some("Foreground")) => Ok(Some(Propagation::Foreground)),
-        (None, Some(other)) => {
+        (None, Some(other)) if stated.propagation().is_none() => {
             let known = ["Background", "Foreground", "Orphan"];
             refuse(FieldError::not_supported("propagationPolicy", &json!(other), &known))
         }
-        (None, None) => Ok(None),
+        _ => Ok(()),
     }
 }

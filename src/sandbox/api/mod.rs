@@ -1,8 +1,8 @@
 //! The Kubernetes HTTP API over the registry: for a `kube::Client` in this process, and on a loopback port for kubectl
 //! and everybody else. One request in, one answer out; what is asked is told apart by `route`.
 //!
-//! * Taking requests: [`server`], `tls`, `tokens`, [`kubeconfig`], `client`; `query`, `body`, `protobuf`, `negotiate`,
-//!   `call`.
+//! * Taking requests: [`server`], `tls`, `tokens`, [`kubeconfig`], `client`; `query`, `body`, `duplicates`, `protobuf`,
+//!   `negotiate`, `call`.
 //! * What there is: `catalogue`, `discovery`, `openapi`, `rights`, `review`.
 //! * Objects: `objects`, `list`, `selection`, `watch`, `patch`, `delete`, `events_view`; `show` and `table` for how
 //!   they look.
@@ -16,6 +16,7 @@ mod catalogue;
 mod client;
 mod delete;
 mod discovery;
+mod duplicates;
 mod events_view;
 mod exec;
 pub mod kubeconfig;
@@ -200,8 +201,11 @@ impl Api {
         body: ApiBody,
         upgrade: Option<OnUpgrade>,
     ) -> Result<Answer, ApiError> {
-        let resource =
-            catalogue::find(&path.group, &path.version, &path.resource).ok_or_else(ApiError::no_such_path)?;
+        let resource = catalogue::find(&path.group, &path.version, &path.resource);
+        let resource = resource.ok_or_else(|| match (path.group.as_str(), path.resource.as_str()) {
+            ("", "bindings") => ApiError::not_in_the_sandbox("bindings of a namespace; post to pods/NAME/binding"),
+            _ => ApiError::no_such_path(),
+        })?;
         let raw_query = parts.uri.query().unwrap_or_default().to_owned();
         let query = Query::parse(&raw_query);
         let review = matches!(resource.backing, Backing::AccessReview | Backing::RulesReview | Backing::SelfReview);

@@ -100,17 +100,18 @@ fn watch_objects(call: &Call<'_>) -> Result<Answer, ApiError> {
 
 fn create(call: &Call<'_>) -> Result<Answer, ApiError> {
     let kind = kind_to_write(call)?;
-    let validation = FieldValidation::of(&call.query)?;
+    let validation = FieldValidation::of(&call.query, call.options_kind())?;
     let options = call.write_options()?;
     let (value, warnings) = read_object(call, kind, validation)?;
     let object = call.api.registry.create(kind, &call.path.namespace, value, &options)?;
+    let warnings = [warnings, not_carried(&object)].concat();
     Ok(with_warnings(call.show(StatusCode::CREATED, &object)?, &warnings))
 }
 
 /// Replaces an object or its status.
 pub(super) fn update(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
     let kind = kind_to_write(call)?;
-    let validation = FieldValidation::of(&call.query)?;
+    let validation = FieldValidation::of(&call.query, call.options_kind())?;
     let options = call.write_options()?;
     let (value, warnings) = read_object(call, kind, validation)?;
     let registry = &call.api.registry;
@@ -125,6 +126,7 @@ pub(super) fn update(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
     } else {
         (StatusCode::OK, registry.update(kind, namespace, name, part, value, &options)?)
     };
+    let warnings = [warnings, not_carried(&object)].concat();
     Ok(with_warnings(call.show(status, &object)?, &warnings))
 }
 
@@ -149,8 +151,28 @@ fn read_object(call: &Call<'_>, kind: &Kind, validation: FieldValidation) -> Res
         Backing::EventsView => events_view::to_core(value),
         _ => value,
     };
-    let warnings = validation.check(kind, &value)?;
+    let warnings = match validation {
+        FieldValidation::Ignore => Vec::new(),
+        _ => validation.check(kind, &value, body::twice(&call.headers, &call.body))?,
+    };
     Ok((value, warnings))
+}
+
+/// What to tell whoever writes a Service with ports that nothing here listens on.
+pub(super) fn not_carried(object: &Object) -> Vec<String> {
+    if object.kind.kind != "Service" {
+        return Vec::new();
+    }
+    let value = object.value();
+    let ports = value["spec"]["ports"].as_array().into_iter().flatten().enumerate();
+    ports
+        .filter_map(|(at, port)| {
+            let protocol = port["protocol"].as_str().filter(|protocol| *protocol != "TCP")?;
+            Some(format!(
+                "spec.ports[{at}]: the evenkeel sandbox does not carry {protocol}; see docs/sandbox-fidelity.md"
+            ))
+        })
+        .collect()
 }
 
 /// An answer with warnings in its head.

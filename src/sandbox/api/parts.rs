@@ -5,7 +5,9 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{answer::Answer, body, call::Call, exec, logs, objects, proxy, tokens};
+use super::{
+    answer::Answer, body, call::Call, exec, logs, negotiate::Shape, objects, proxy, show::Include, table, tokens,
+};
 use crate::sandbox::{
     error::ApiError,
     kinds::{self, Kind},
@@ -19,7 +21,7 @@ use crate::sandbox::{
 pub(super) async fn answer(call: &mut Call<'_>) -> Result<Answer, ApiError> {
     let part = call.path.subresource.clone();
     let known = call.resource.subresources().into_iter().find(|known| known.name == part);
-    let known = known.ok_or_else(ApiError::no_such_path)?;
+    let Some(known) = known else { return Err(unserved(call, &part)) };
     if call.path.name.is_empty() {
         return Err(ApiError::no_such_path());
     }
@@ -43,7 +45,7 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Result<Answer, ApiError> {
         }
         "eviction" => {
             let eviction = body::object(&call.headers, &call.body)?;
-            let dry_run = call.query.dry_run()?;
+            let dry_run = call.query.dry_run("CreateOptions")?;
             race_for_the_budget(call).await;
             let status = call.api.registry.evict(&call.path.namespace, &call.path.name, &eviction, dry_run)?;
             call.value(StatusCode::CREATED, &status)
@@ -53,6 +55,26 @@ pub(super) async fn answer(call: &mut Call<'_>) -> Result<Answer, ApiError> {
         "exec" => exec::answer(call).await,
         "proxy" => proxy::answer(call).await,
         _ => Err(ApiError::no_such_path()),
+    }
+}
+
+/// What a real pod has and one of the sandbox has not, with what to use instead.
+const UNSERVED_PARTS: [(&str, &str); 4] = [
+    ("attach", "attach; use logs or exec"),
+    ("ephemeralcontainers", "ephemeral containers (kubectl debug); use exec"),
+    ("portforward", "port-forward; connect to the pod's own address, or to a NodePort"),
+    ("resize", "the resizing of pods; make a new pod"),
+];
+
+/// Why a subresource is not there: whoever uses one that a real cluster has is told that it is not the pod's doing.
+fn unserved(call: &Call<'_>, part: &str) -> ApiError {
+    let of_pods = call.resource.group.is_empty() && call.resource.plural == "pods";
+    let Some((_, what)) = UNSERVED_PARTS.iter().find(|(name, _)| of_pods && *name == part) else {
+        return ApiError::no_such_path();
+    };
+    match call.api.registry.get(&kinds::POD, &call.path.namespace, &call.path.name) {
+        Ok(_) => ApiError::not_in_the_sandbox(what),
+        Err(missing) => missing,
     }
 }
 
@@ -102,7 +124,7 @@ fn scale(call: &Call<'_>, kind: &'static Kind) -> Result<Answer, ApiError> {
         }
         Method::PATCH => {
             let mut scale = registry.scale(kind, namespace, name)?;
-            match PatchKind::from_content_type(body::media_type(&call.headers), false)? {
+            match PatchKind::from_content_type(&body::media_type(&call.headers), false)? {
                 PatchKind::Json => scale = patch::json::apply(scale, &patch::json::parse(&call.body)?)?,
                 PatchKind::Merge | PatchKind::Strategic => {
                     if let Value::Object(changes) = body::json(&call.body)? {
@@ -117,5 +139,11 @@ fn scale(call: &Call<'_>, kind: &'static Kind) -> Result<Answer, ApiError> {
         }
         _ => registry.scale(kind, namespace, name)?,
     };
-    call.value(StatusCode::OK, &scale)
+    match call.wanted()?.shape {
+        Shape::Table(version) => {
+            let include = Include::of(call.query.get("includeObject"))?;
+            call.value(StatusCode::OK, &table::of_scale(scale, version, include))
+        }
+        _ => call.value(StatusCode::OK, &scale),
+    }
 }

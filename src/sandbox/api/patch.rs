@@ -7,12 +7,15 @@ use super::{
     body::{self, FieldValidation},
     call::Call,
     catalogue::Backing,
-    objects::{kind_to_write, with_warnings},
+    objects::{kind_to_write, not_carried, with_warnings},
 };
 use crate::sandbox::{
     error::{ApiError, FieldError},
     kinds::Kind,
-    registry::{Part, patch::PatchKind},
+    registry::{
+        Part,
+        patch::{PatchKind, json},
+    },
 };
 
 /// Patches an object or its status.
@@ -28,6 +31,7 @@ pub(super) fn patch(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
     let options = call.write_options()?;
     let (namespace, name) = (&call.path.namespace, &call.path.name);
     let (object, created) = call.api.registry.patch(kind, namespace, name, part, patch, &call.body, &options)?;
+    let warnings = [warnings, not_carried(&object)].concat();
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(with_warnings(call.show(status, &object)?, &warnings))
 }
@@ -35,11 +39,30 @@ pub(super) fn patch(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
 /// Holds what a patch brings against the kind's fields. JSON patches bring single values, which are checked with the
 /// object that they make.
 fn check_fields(call: &Call<'_>, kind: &Kind, patch: PatchKind) -> Result<Vec<String>, ApiError> {
-    let validation = FieldValidation::of(&call.query)?;
+    let validation = FieldValidation::of(&call.query, call.options_kind())?;
+    if validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
     match patch {
-        PatchKind::Json => Ok(Vec::new()),
-        PatchKind::Merge | PatchKind::Strategic => validation.check(kind, &body::json(&call.body)?),
-        PatchKind::Apply { .. } => validation.check(kind, &body::yaml(&call.body)?),
+        PatchKind::Json => {
+            let operations = json::parse(&call.body)?;
+            let twice = body::twice_in_json(&call.body).into_iter().map(|one| format!("json patch {one}")).collect();
+            let before = call.api.registry.get(kind, &call.path.namespace, &call.path.name)?;
+            // What cannot be applied is for the patch itself to tell.
+            let Ok(patched) = json::apply(before.value(), &operations) else { return Ok(Vec::new()) };
+            validation.check_patched(kind, &patched, twice, &patched)
+        }
+        PatchKind::Merge | PatchKind::Strategic => {
+            let patch = body::json(&call.body)?;
+            validation.check_patched(kind, &patch, body::twice_in_json(&call.body), &patch)
+        }
+        PatchKind::Apply { .. } => {
+            let twice = body::twice_in_yaml(&call.body).map(|why| format!("error converting YAML to JSON: {why}"));
+            if let (Some(why), FieldValidation::Strict) = (&twice, validation) {
+                return Err(ApiError::bad_request(format!("error strict decoding YAML: {why}")));
+            }
+            validation.check(kind, &body::yaml(&call.body)?, twice.into_iter().collect())
+        }
     }
 }
 

@@ -48,23 +48,23 @@ impl Query {
         text.parse().map(Some).map_err(wrong)
     }
 
-    /// Whether nothing but dry runs is asked for (`dryRun=All`).
+    /// Whether nothing but dry runs is asked for (`dryRun=All`); `options` is the kind of the request's options.
     ///
     /// # Errors
     /// 422 for any other value.
-    pub(super) fn dry_run(&self) -> Result<bool, ApiError> {
-        dry_run(self.all("dryRun").filter(|value| !value.is_empty()))
+    pub(super) fn dry_run(&self, options: &str) -> Result<bool, ApiError> {
+        dry_run(self.all("dryRun").filter(|value| !value.is_empty()), options)
     }
 }
 
 /// Reads `dryRun` from a query or from options (apimachinery/pkg/apis/meta/v1/validation, `ValidateDryRun`).
-pub(super) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, ApiError> {
+pub(super) fn dry_run<'a>(values: impl Iterator<Item = &'a str>, options: &str) -> Result<bool, ApiError> {
     let mut dry = false;
     for value in values {
         if value != "All" {
             let values = serde_json::json!([value]);
             let error = crate::sandbox::error::FieldError::not_supported("dryRun", &values, &["All"]);
-            return Err(ApiError::invalid("meta.k8s.io", "Options", "", &[error]));
+            return Err(ApiError::invalid("meta.k8s.io", options, "", &[error]));
         }
         dry = true;
     }
@@ -112,8 +112,9 @@ mod tests {
 
     #[test]
     fn a_dry_run_is_all_or_refused() {
-        assert!(Query::parse("dryRun=All").dry_run().unwrap());
-        assert!(!Query::parse("").dry_run().unwrap());
-        assert_eq!(Query::parse("dryRun=Some").dry_run().unwrap_err().code, 422);
+        assert!(Query::parse("dryRun=All").dry_run("CreateOptions").unwrap());
+        assert!(!Query::parse("").dry_run("CreateOptions").unwrap());
+        let refused = Query::parse("dryRun=Some").dry_run("PatchOptions").unwrap_err();
+        assert_eq!((refused.code, &refused.details["kind"]), (422, &serde_json::json!("PatchOptions")));
     }
 }

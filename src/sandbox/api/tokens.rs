@@ -80,7 +80,7 @@ pub(super) fn request(call: &Call<'_>) -> Result<Answer, ApiError> {
         return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", "", &[error]));
     }
     let life = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    let dry = call.query.dry_run()?;
+    let dry = call.query.dry_run("CreateOptions")?;
     let caller = Caller::service_account(&account.namespace, &account.name);
     let token = if dry { String::new() } else { call.api.tokens.issue(caller, life)? };
     request["kind"] = json!("TokenRequest");

@@ -47,18 +47,20 @@ pub fn record_about(
         Severity::Warning => "Warning",
     };
     // The same text about the same object is the same event.
-    let digest = names::digest(&format!("{}{component}{kind}{reason}{message}", involved["uid"]));
-    let event_name = format!("{name}.{digest}");
+    let digest = names::digest(&format!("{namespace}{}{component}{kind}{reason}{message}", involved["uid"]));
     let now = names::now_seconds();
-    let again =
-        registry.change(&kinds::EVENT, namespace, &event_name, Part::Main, &WriteOptions::default(), |mut event| {
+    if let Some(known) = registry.event_names.of(&digest) {
+        let options = WriteOptions::default();
+        let again = registry.change(&kinds::EVENT, namespace, &known, Part::Main, &options, |mut event| {
             event["count"] = json!(event["count"].as_i64().unwrap_or(1) + 1);
             event["lastTimestamp"] = json!(now);
             Ok(event)
         });
-    if again.is_ok() {
-        return;
+        if again.is_ok() {
+            return;
+        }
     }
+    let event_name = registry.event_names.fresh(&digest, name);
     let event = json!({
         "metadata": {"name": event_name, "namespace": namespace},
         "involvedObject": involved,

@@ -4,9 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret, Service};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Container, EnvVarSource, Node, Pod, ResourceFieldSelector, Secret, Service},
+    apimachinery::pkg::api::resource::Quantity as Amount,
+};
 
-use crate::sandbox::registry::Registry;
+use crate::{model::quantity::Quantity, sandbox::registry::Registry};
 
 /// What the pod's fields can say about where it runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub fn variables(
             (Some(value), _) if !value.is_empty() => {
                 expand(value, &|name| result.get(name).or_else(|| services.get(name)).cloned())
             }
-            (_, Some(source)) => match from_source(registry, pod, source, place)? {
+            (_, Some(source)) => match from_source(registry, pod, container, source, place)? {
                 Some(value) => value,
                 None => continue,
             },
@@ -85,7 +88,13 @@ fn from_sources(
     Ok(())
 }
 
-fn from_source(registry: &Registry, pod: &Pod, source: &EnvVarSource, place: &Place) -> Result<Option<String>, String> {
+fn from_source(
+    registry: &Registry,
+    pod: &Pod,
+    container: &Container,
+    source: &EnvVarSource,
+    place: &Place,
+) -> Result<Option<String>, String> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(field) = &source.field_ref {
         return field_of(pod, &field.field_path, place).map(Some);
@@ -112,8 +121,60 @@ fn from_source(registry: &Registry, pod: &Pod, source: &EnvVarSource, place: &Pl
             value => Ok(value),
         };
     }
-    Err("the evenkeel sandbox does not serve resourceFieldRef or fileKeyRef in env; see docs/sandbox-fidelity.md"
-        .to_owned())
+    if let Some(wanted) = &source.resource_field_ref {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let node = node.and_then(|name| registry.find::<Node>("", name));
+        let status = node.as_ref().and_then(|node| node.status.as_ref());
+        return resource_of(pod, container, wanted, status.and_then(|status| status.allocatable.as_ref())).map(Some);
+    }
+    Err("the evenkeel sandbox does not serve fileKeyRef in env; see docs/sandbox-fidelity.md".to_owned())
+}
+
+/// A container's limit or request in units of the divisor, rounded up; where a limit is absent or nothing, what the
+/// node has (k/pkg/api/v1/resource/helpers.go `ExtractContainerResourceValue` and `MergeContainerResourceLimits`,
+/// k/pkg/kubelet/kubelet_resources.go).
+fn resource_of(
+    pod: &Pod,
+    container: &Container,
+    wanted: &ResourceFieldSelector,
+    allocatable: Option<&BTreeMap<String, Amount>>,
+) -> Result<String, String> {
+    let named = wanted.container_name.as_deref().filter(|name| !name.is_empty());
+    let container = match (named, &pod.spec) {
+        (Some(name), Some(spec)) => spec
+            .containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten())
+            .find(|known| known.name == name)
+            .ok_or_else(|| format!("container {name} not found"))?,
+        _ => container,
+    };
+    let unsupported = || format!("unsupported container resource : {}", wanted.resource);
+    let (list, resource) = wanted.resource.split_once('.').ok_or_else(unsupported)?;
+    let of_nodes = matches!(resource, "cpu" | "memory" | "ephemeral-storage");
+    if !of_nodes && !resource.starts_with("hugepages-") {
+        return Err(unsupported());
+    }
+    let read = |amount: &Amount| amount.0.parse::<Quantity>().ok();
+    let amount_in = |list: Option<&BTreeMap<String, Amount>>| list.and_then(|list| list.get(resource)).and_then(read);
+    let resources = container.resources.as_ref();
+    let amount = match list {
+        "limits" => amount_in(resources.and_then(|resources| resources.limits.as_ref()))
+            .filter(|limit| !limit.is_zero())
+            .or_else(|| if of_nodes { amount_in(allocatable) } else { None }),
+        "requests" => amount_in(resources.and_then(|resources| resources.requests.as_ref())),
+        _ => return Err(unsupported()),
+    };
+    let amount = amount.unwrap_or(Quantity::ZERO);
+    let divisor = wanted.divisor.as_ref().and_then(read).filter(|divisor| !divisor.is_zero());
+    let divisor = divisor.unwrap_or(Quantity::whole(1));
+    let (amount, divisor) = if resource == "cpu" {
+        (amount.milli_value(), divisor.milli_value())
+    } else {
+        (amount.value(), divisor.value())
+    };
+    // Amounts are not negative, and a divisor that is not nothing is at least one.
+    Ok((i128::from(amount) + i128::from(divisor) - 1).div_euclid(i128::from(divisor.max(1))).to_string())
 }
 
 /// A field of the pod by its path (k/pkg/fieldpath and podFieldSelectorRuntimeValue).
@@ -264,6 +325,44 @@ mod tests {
             from_value(json!({"metadata": {"name": "h"}, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}}))
                 .unwrap();
         assert!(of_service(&headless).is_empty());
+    }
+
+    #[test]
+    fn resources_are_told_in_units_of_the_divisor_and_rounded_up() {
+        let pod: Pod = from_value(json!({
+            "metadata": {"name": "p", "namespace": "n"},
+            "spec": {
+                "initContainers": [{"name": "first", "resources": {"limits": {"memory": "1Gi"}}}],
+                "containers": [
+                    {"name": "main", "resources": {"requests": {"cpu": "250m"}, "limits": {"cpu": "1500m"}}},
+                    {"name": "side", "resources": {"limits": {"memory": "64Mi", "ephemeral-storage": "0"}}},
+                ],
+            },
+        }))
+        .unwrap();
+        let node: BTreeMap<String, Amount> =
+            from_value(json!({"cpu": "4", "memory": "8Gi", "ephemeral-storage": "10Gi"})).unwrap();
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        let told = |wanted: serde_json::Value| resource_of(&pod, container, &from_value(wanted).unwrap(), Some(&node));
+        for (wanted, value) in [
+            (json!({"resource": "limits.cpu"}), "2"),
+            (json!({"resource": "limits.cpu", "divisor": "0"}), "2"),
+            (json!({"resource": "limits.cpu", "divisor": "1m"}), "1500"),
+            (json!({"resource": "requests.cpu", "divisor": "100m"}), "3"),
+            (json!({"resource": "requests.memory"}), "0"),
+            (json!({"resource": "limits.memory", "divisor": "1Mi"}), "8192"),
+            (json!({"resource": "limits.memory", "containerName": "side"}), "67108864"),
+            (json!({"resource": "limits.memory", "containerName": "side", "divisor": "1G"}), "1"),
+            (json!({"resource": "limits.cpu", "containerName": "side"}), "4"),
+            (json!({"resource": "limits.memory", "containerName": "first", "divisor": "1Gi"}), "1"),
+            (json!({"resource": "limits.ephemeral-storage", "containerName": "side", "divisor": "1Gi"}), "10"),
+            (json!({"resource": "limits.hugepages-2Mi"}), "0"),
+        ] {
+            assert_eq!(told(wanted.clone()).as_deref(), Ok(value), "{wanted}");
+        }
+        let missing = told(json!({"resource": "limits.cpu", "containerName": "none"}));
+        assert_eq!(missing.unwrap_err(), "container none not found");
+        assert!(told(json!({"resource": "limits.pods"})).is_err());
     }
 
     #[test]

@@ -14,6 +14,18 @@ pub(super) fn is_absent(value: Option<&Value>) -> bool {
     }
 }
 
+/// What a value is called in Go's complaints about its type.
+pub(super) const fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// Gives a member a value where it has none.
 pub(super) fn default_to(value: &mut Value, key: &str, default: impl Into<Value>) {
     if let Some(map) = value.as_object_mut()

@@ -55,13 +55,19 @@ fn check_namespace(kind: &Kind, namespace: &str, metadata: &mut Value) -> Result
         }
         return Ok(());
     }
+    check_stated_namespace(namespace, metadata)?;
+    metadata["namespace"] = json!(namespace);
+    Ok(())
+}
+
+/// A body may name no other namespace than the path.
+pub(super) fn check_stated_namespace(namespace: &str, metadata: &Value) -> Result<(), ApiError> {
     let stated = text_at(metadata, "namespace");
     if !stated.is_empty() && stated != namespace {
         return Err(ApiError::bad_request(format!(
             "the namespace of the provided object does not match the namespace sent on the request: got '{stated}', expected '{namespace}'"
         )));
     }
-    metadata["namespace"] = json!(namespace);
     Ok(())
 }
 

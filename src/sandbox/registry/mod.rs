@@ -4,14 +4,17 @@
 //! * [`shape`]: that objects read as their types.
 //! * [`defaults`], [`validate`], [`admission`]: what a kind's objects are given, and what is refused.
 //! * [`unserved`]: what the real server takes and the sandbox refuses.
-//! * [`deletion`]: grace, finalizers, propagation.
+//! * [`deletion`]: grace, finalizers, propagation; [`delete_options`], how clients state them.
 //! * [`patch`]: merge, JSON, strategic merge, apply.
 //! * [`subresources`]: scale, binding, eviction.
+//! * [`event_names`]: what the Events that the sandbox records are called.
 //! * [`typed`]: the same verbs for k8s-openapi's types.
 
 pub mod admission;
 pub mod defaults;
+pub mod delete_options;
 pub mod deletion;
+pub mod event_names;
 mod json;
 mod metadata;
 pub mod patch;
@@ -106,13 +109,15 @@ pub struct WriteOptions {
 pub struct Registry {
     store: Arc<Store>,
     pub(super) allocator: admission::Allocator,
+    /// The events that the sandbox's own parts have recorded.
+    pub(super) event_names: event_names::EventNames,
 }
 
 impl Registry {
     /// The verbs on a store.
     #[must_use]
     pub fn new(store: Arc<Store>, allocator: admission::Allocator) -> Self {
-        Self { store, allocator }
+        Self { store, allocator, event_names: event_names::EventNames::default() }
     }
 
     /// What is stored, to read and to watch.
@@ -322,21 +327,35 @@ impl Registry {
 
 /// A body must be of the kind that the URL is about; a client may leave both out.
 fn check_type(kind: &Kind, value: &Value) -> Result<(), ApiError> {
+    check_type_is(kind.kind, &[&kind.api_version()], value)
+}
+
+/// The same for what is no stored kind; the first of the versions is the one that is named.
+fn check_type_is(kind: &str, api_versions: &[&str], value: &Value) -> Result<(), ApiError> {
     if !value.is_object() {
         return Err(ApiError::bad_request("the object provided is unrecognized (must be of type Object)"));
     }
-    let wrong =
-        |field: &str, wanted: &str| value[field].as_str().is_some_and(|found| !found.is_empty() && found != wanted);
-    let api_version = kind.api_version();
-    if wrong("kind", kind.kind) || wrong("apiVersion", &api_version) {
+    let wrong = |field: &str, wanted: &[&str]| match &value[field] {
+        Value::Null => false,
+        Value::String(found) => !found.is_empty() && !wanted.contains(&found.as_str()),
+        _ => true,
+    };
+    if wrong("kind", &[kind]) || wrong("apiVersion", api_versions) {
         return Err(ApiError::bad_request(format!(
-            "the API version in the data ({}, Kind={}) does not match the expected API version ({api_version}, Kind={})",
+            "the API version in the data ({}, Kind={}) does not match the expected API version ({}, Kind={kind})",
             value["apiVersion"].as_str().unwrap_or_default(),
             value["kind"].as_str().unwrap_or_default(),
-            kind.kind,
+            api_versions.first().copied().unwrap_or_default(),
         )));
     }
     Ok(())
+}
+
+/// What is posted to a part of a pod must be of the part's kind, and of no other namespace than the pod
+/// (apiserver/pkg/registry/rest/meta.go `EnsureObjectNamespaceMatchesRequestNamespace`).
+fn check_posted(kind: &str, api_versions: &[&str], namespace: &str, value: &Value) -> Result<(), ApiError> {
+    check_type_is(kind, api_versions, value)?;
+    metadata::check_stated_namespace(namespace, &value["metadata"])
 }
 
 fn keep_other_part(kind: &Kind, part: Part, old: &Value, new: &mut Value) {

@@ -85,6 +85,9 @@ fn of_container(container: &Value) -> Option<String> {
     if let Some((_, what)) = OF_CONTAINERS.iter().find(|(name, _)| container.get(name).is_some()) {
         return Some((*what).to_owned());
     }
+    if items(container, "env").iter().any(|variable| variable["valueFrom"].get("fileKeyRef").is_some()) {
+        return Some("fileKeyRef in env: volumes have no contents".to_owned());
+    }
     let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| &container[probe]);
     if probes.iter().any(|probe| probe.get("grpc").is_some()) {
         return Some("gRPC probes".to_owned());
@@ -134,6 +137,10 @@ mod tests {
             (
                 pod(json!({"containers": [{"lifecycle": {"preStop": {"httpGet": {"scheme": "HTTPS"}}}}]})),
                 "HTTPS probes and hooks",
+            ),
+            (
+                pod(json!({"containers": [{"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"key": "a"}}}]}]})),
+                "fileKeyRef in env",
             ),
             ((&kinds::SERVICE, json!({"externalIPs": ["10.0.0.1"]})), "Services with externalIPs"),
             (

@@ -1,7 +1,7 @@
 //! One pod's turn: which nodes would do, which of them is best (`k/pkg/scheduler/schedule_one.go`, v1.34.4).
 //!
 //! Upstream's default plugins with their weights, but for what has nothing to go by here: volumes are bound wherever
-//! the pod goes, and images weigh nothing.
+//! the pod goes (where there is a claim for each), and images weigh nothing.
 
 use super::{
     SCORE_MAX,

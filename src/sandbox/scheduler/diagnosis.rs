@@ -30,6 +30,8 @@ impl Rejection {
 pub(super) struct Diagnosis {
     /// All nodes.
     pub(super) nodes: usize,
+    /// What kept the pod from all nodes before any was asked.
+    before: Option<String>,
     /// How often each reason was given.
     reasons: BTreeMap<String, usize>,
     /// Nodes where pods that leave would not help.
@@ -46,6 +48,11 @@ impl Diagnosis {
     /// Of so many nodes none has been asked yet.
     pub(super) fn of(nodes: usize, never_preempts: bool) -> Self {
         Self { nodes, never_preempts, ..Self::default() }
+    }
+
+    /// A rule kept the pod from all nodes before any was asked (`PreFilterMsg`).
+    pub(super) fn before_nodes(nodes: usize, never_preempts: bool, plugin: Plugin, why: String) -> Self {
+        Self { before: Some(why), unresolvable: nodes, plugins: [plugin].into(), ..Self::of(nodes, never_preempts) }
     }
 
     /// Counts a node; `preemptable` where less important pods are on it.
@@ -74,7 +81,11 @@ impl Diagnosis {
             return "no nodes available to schedule pods".to_owned();
         }
         let head = format!("0/{} nodes are available:", self.nodes);
-        format!("{head}{} preemption: {}", in_order(&self.reasons), self.preemption(&head))
+        let why = match &self.before {
+            Some(before) => format!(" {before}."),
+            None => in_order(&self.reasons),
+        };
+        format!("{head}{why} preemption: {}", self.preemption(&head))
     }
 
     /// Upstream tries to make room by evicting pods of lower priority. The sandbox does not, and says so where that

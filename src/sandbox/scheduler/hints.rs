@@ -12,6 +12,8 @@ pub(super) enum Event<'a> {
     NodeGone,
     /// A pod has left its node.
     PodGone(&'a PodInfo),
+    /// A volume claim is new or has changed: its namespace and name.
+    Claim(&'a str, &'a str),
     /// A pod has come to a node, or has other labels there.
     PodCame(&'a PodInfo),
 }
@@ -44,6 +46,9 @@ fn might(plugin: Plugin, cache: &Cache, event: Event<'_>, pod: &PodInfo) -> bool
             };
             other.namespace == pod.namespace && pod.spread.iter().any(about)
         }
+        (Plugin::VolumeBinding, Event::Claim(namespace, name)) => {
+            pod.namespace == namespace && pod.claims.iter().any(|claim| claim == name)
+        }
         _ => false,
     }
 }
@@ -55,7 +60,7 @@ fn by_node(plugin: Plugin, before: Option<&NodeInfo>, now: &NodeInfo, pod: &PodI
         Plugin::NodeUnschedulable => turned(&|node| node::filter_unschedulable(pod, node).is_none()),
         Plugin::TaintToleration => turned(&|node| node::filter_taints(pod, node).is_none()),
         Plugin::NodeAffinity => turned(&|node| pod.node_affinity.allows(node)),
-        Plugin::NodePorts => before.is_none(),
+        Plugin::NodePorts | Plugin::VolumeBinding => before.is_none(),
         Plugin::Fit => {
             resources::could_fit(pod, now) && before.is_none_or(|before| before.allocatable != now.allocatable)
         }

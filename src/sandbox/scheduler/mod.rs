@@ -84,13 +84,15 @@ impl Scheduler {
     }
 
     /// Reads all there is, and follows the changes from there.
-    fn read_all(&mut self) -> Result<[Watcher; 3], Fallen> {
+    fn read_all(&mut self) -> Result<[Watcher; 4], Fallen> {
         self.cache = Cache::default();
         self.queue = Queue::default();
         let store = Arc::clone(self.registry.store());
         let (namespaces_at, namespaces) = store.list(&kinds::NAMESPACE, None);
         let (nodes_at, nodes) = store.list(&kinds::NODE, None);
         let (pods_at, pods) = store.list(&kinds::POD, None);
+        // Claims are looked up when a pod's turn comes; their changes are only a reason to try again.
+        let (claims_at, _) = store.list(&kinds::PERSISTENT_VOLUME_CLAIM, None);
         for object in namespaces.into_iter().chain(nodes).chain(pods) {
             self.take_in(&Change { op: Op::Added, object, before: None });
         }
@@ -98,11 +100,12 @@ impl Scheduler {
             store.watch(&kinds::NAMESPACE, namespaces_at)?,
             store.watch(&kinds::NODE, nodes_at)?,
             store.watch(&kinds::POD, pods_at)?,
+            store.watch(&kinds::PERSISTENT_VOLUME_CLAIM, claims_at)?,
         ])
     }
 
     async fn run(&mut self) -> Result<Infallible, Fallen> {
-        let [mut namespaces, mut nodes, mut pods] = self.read_all()?;
+        let [mut namespaces, mut nodes, mut pods, mut claims] = self.read_all()?;
         loop {
             let due = self.queue.next_at();
             let turn = async {
@@ -117,6 +120,7 @@ impl Scheduler {
                 changes = namespaces.next() => changes?,
                 changes = nodes.next() => changes?,
                 changes = pods.next() => changes?,
+                changes = claims.next() => changes?,
                 () = turn => Vec::new(),
             };
             if changes.is_empty() {
@@ -140,6 +144,8 @@ impl Scheduler {
                 self.cache.namespaces.insert(object.name.clone(), object.labels.clone());
             }
             "Node" => self.take_in_node(change),
+            "PersistentVolumeClaim" if change.op == Op::Deleted => {}
+            "PersistentVolumeClaim" => self.tell(Event::Claim(&object.namespace, &object.name)),
             _ => self.take_in_pod(change),
         }
     }
@@ -219,12 +225,30 @@ impl Scheduler {
     }
 
     fn place(&mut self, key: &Key, pod: &Arc<PodInfo>) {
+        if let Some(why) = self.missing_claim(pod) {
+            let diagnosis =
+                Diagnosis::before_nodes(self.cache.count(), pod.never_preempts, plugin::Plugin::VolumeBinding, why);
+            self.give_up(key, pod, &diagnosis);
+            return;
+        }
         let defaults = if pod.spread.is_empty() { self.default_constraints(pod) } else { Vec::new() };
         let found = cycle::place(&self.cache, pod, &defaults, &mut self.start, &self.random);
         match found.map(|node| node.name.clone()) {
             Ok(node) => self.bind(key, pod, &node),
             Err(diagnosis) => self.give_up(key, pod, &diagnosis),
         }
+    }
+
+    /// The first of a pod's volume claims that it cannot use, in words
+    /// (`k/pkg/scheduler/framework/plugins/volumebinding/volume_binding.go` `podHasPVCs`).
+    fn missing_claim(&self, pod: &PodInfo) -> Option<String> {
+        pod.claims.iter().find_map(|name| {
+            match self.registry.store().get(&kinds::PERSISTENT_VOLUME_CLAIM, &pod.namespace, name) {
+                None => Some(format!("persistentvolumeclaim {name:?} not found")),
+                Some(claim) if claim.going => Some(format!("persistentvolumeclaim {name:?} is being deleted")),
+                Some(_) => None,
+            }
+        })
     }
 
     fn default_constraints(&self, pod: &PodInfo) -> Vec<spread::Constraint> {

@@ -15,6 +15,8 @@ pub(super) enum Plugin {
     NodePorts,
     /// Resources.
     Fit,
+    /// Volume claims, before any node is looked at.
+    VolumeBinding,
     /// Topology spread constraints.
     PodTopologySpread,
     /// Pod affinity and anti-affinity.
@@ -29,6 +31,7 @@ impl fmt::Display for Plugin {
             Self::NodeAffinity => "NodeAffinity",
             Self::NodePorts => "NodePorts",
             Self::Fit => "NodeResourcesFit",
+            Self::VolumeBinding => "VolumeBinding",
             Self::PodTopologySpread => "PodTopologySpread",
             Self::InterPodAffinity => "InterPodAffinity",
         })

@@ -54,6 +54,8 @@ pub(super) struct PodInfo {
     /// What scoring takes a pod for that asks for nothing.
     pub(super) scored: (i64, i64),
     pub(super) host_ports: Vec<HostPort>,
+    /// The volume claims that it mounts, in order.
+    pub(super) claims: Vec<String>,
     pub(super) tolerations: Vec<Toleration>,
     pub(super) node_affinity: NodeAffinity,
     pub(super) affinity: PodAffinity,
@@ -90,6 +92,12 @@ impl PodInfo {
             requests,
             scored,
             host_ports: host_ports(spec),
+            claims: spec
+                .volumes
+                .iter()
+                .flatten()
+                .filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone()))
+                .collect(),
             tolerations: tolerations_of(spec.tolerations.as_deref()),
             node_affinity: NodeAffinity::read(spec),
             affinity: PodAffinity::read(affinity, &object.namespace, &labels),

@@ -30,6 +30,9 @@ pub fn all() -> Vec<Scenario> {
         a_watch_of_a_selector_tells_of_objects_that_leave_it,
         a_pod_is_bound_once,
         an_unknown_field_is_refused_when_asked_strictly,
+        an_unknown_field_that_a_json_patch_adds_is_refused_when_asked_strictly,
+        a_divisor_that_is_left_out_is_zero,
+        options_that_cannot_be_read_delete_nothing,
         a_dry_run_writes_nothing,
         a_collection_is_deleted_by_its_selector,
     ]
@@ -268,6 +271,40 @@ async fn an_unknown_field_is_refused_when_asked_strictly(ctx: Ctx) {
     let message = status["message"].as_str().unwrap_or_default();
     assert!(message.contains("strict decoding error: unknown field \"spec.replica\""), "{message}");
     ctx.create("deployments", odd).await;
+}
+
+async fn an_unknown_field_that_a_json_patch_adds_is_refused_when_asked_strictly(ctx: Ctx) {
+    ctx.create("configmaps", config("one", &json!({"a": "1"}))).await;
+    let path = format!("{}/one?fieldValidation=Strict", ctx.path("configmaps"));
+    let patch = json!([{"op": "add", "path": "/dota", "value": {"a": "2"}}]);
+    let status = ctx.send("PATCH", &path, Some(("application/json-patch+json", &patch))).await.refused(422);
+    let message = status["message"].as_str().unwrap_or_default();
+    assert!(message.contains("strict decoding error: unknown field \"dota\""), "{message}");
+}
+
+async fn a_divisor_that_is_left_out_is_zero(ctx: Ctx) {
+    let source = json!({"resourceFieldRef": {"resource": "requests.cpu"}});
+    let mut one = pod("one", &json!({}));
+    one["spec"]["containers"][0]["env"] = json!([{"name": "CPUS", "valueFrom": source}]);
+    let path = format!("{}?fieldValidation=Strict", ctx.path("pods"));
+    let made = ctx.send("POST", &path, Some(("application/json", &one))).await.ok();
+    let reference = &made["spec"]["containers"][0]["env"][0]["valueFrom"]["resourceFieldRef"];
+    same(reference["divisor"].as_str(), Some("0"));
+    // The kubelet works it out.
+    ctx.ready_pods("one", 1, 60).await;
+}
+
+async fn options_that_cannot_be_read_delete_nothing(ctx: Ctx) {
+    ctx.create("configmaps", config("one", &json!({}))).await;
+    for options in [
+        json!({"gracePeriodSeconds": "abc"}),
+        json!({"preconditions": {"uid": 5}, "dryRun": ["All"]}),
+        json!({"kind": "Pod", "apiVersion": "v1"}),
+    ] {
+        let answer = ctx.delete("configmaps", "one", options.clone()).await;
+        assert!(answer.code >= 400, "{options}: {}", answer.code);
+    }
+    assert!(ctx.get("configmaps", "one").await.is_some());
 }
 
 async fn a_dry_run_writes_nothing(ctx: Ctx) {

@@ -17,6 +17,8 @@ pub fn all() -> Vec<Scenario> {
         eviction_under_two_budgets_is_500,
         eviction_of_a_missing_pod_is_404,
         eviction_under_another_name_is_400,
+        eviction_for_another_namespace_is_400,
+        eviction_with_options_that_cannot_be_read_is_400,
         a_dry_run_evicts_nothing,
         an_eviction_uses_the_budget_up,
         an_unready_pod_goes_while_enough_are_healthy,
@@ -102,6 +104,23 @@ async fn eviction_under_another_name_is_400(ctx: Ctx) {
         json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "other", "namespace": ctx.ns}});
     let path = format!("{}/one/eviction", ctx.path("pods"));
     ctx.send("POST", &path, Some(("application/json", &body))).await.refused(400);
+    assert!(ctx.get("pods", "one").await.unwrap()["metadata"]["deletionTimestamp"].is_null());
+}
+
+async fn eviction_for_another_namespace_is_400(ctx: Ctx) {
+    ctx.create("pods", pod("one", &json!({}))).await;
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": {"name": "one", "namespace": "default"}});
+    let path = format!("{}/one/eviction", ctx.path("pods"));
+    let status = ctx.send("POST", &path, Some(("application/json", &eviction))).await.refused(400);
+    let message = status["message"].as_str().unwrap_or_default();
+    assert!(message.contains("the namespace of the provided object does not match"), "{message}");
+    assert!(ctx.get("pods", "one").await.unwrap()["metadata"]["deletionTimestamp"].is_null());
+}
+
+async fn eviction_with_options_that_cannot_be_read_is_400(ctx: Ctx) {
+    ctx.create("pods", pod("one", &json!({}))).await;
+    ctx.evict_with("one", json!({"gracePeriodSeconds": "x"})).await.refused(400);
     assert!(ctx.get("pods", "one").await.unwrap()["metadata"]["deletionTimestamp"].is_null());
 }
 

@@ -17,6 +17,7 @@ pub fn all() -> Vec<Scenario> {
         a_hard_spread_keeps_the_skew,
         a_node_selector_that_nothing_has_is_told,
         requests_beyond_every_node_are_told,
+        a_volume_claim_that_is_not_there_is_told_and_waited_for,
         a_toleration_opens_the_control_plane,
         a_pod_that_names_its_node_is_not_scheduled,
         a_gated_pod_waits,
@@ -115,6 +116,22 @@ async fn requests_beyond_every_node_are_told(ctx: Ctx) {
     ctx.create("pods", pod_with("one", &greedy, &json!({}))).await;
     let message = unschedulable(&ctx, "one").await;
     assert!(message.contains("Insufficient cpu"), "{message}");
+}
+
+async fn a_volume_claim_that_is_not_there_is_told_and_waited_for(ctx: Ctx) {
+    let volumes = json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "nope"}}]});
+    ctx.create("pods", pod("one", &volumes)).await;
+    let message = unschedulable(&ctx, "one").await;
+    let missing = "nodes are available: persistentvolumeclaim \"nope\" not found.";
+    assert!(message.contains(missing), "{message}");
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "nope"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}});
+    ctx.create("persistentvolumeclaims", claim).await;
+    ctx.until_is("pods", "one", 30, |pod| {
+        let message = condition(pod, "PodScheduled")["message"].as_str().unwrap_or_default();
+        !message.contains("not found")
+    })
+    .await;
 }
 
 async fn a_toleration_opens_the_control_plane(ctx: Ctx) {

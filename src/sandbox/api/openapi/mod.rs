@@ -26,8 +26,9 @@ use super::{
 };
 use crate::sandbox::error::ApiError;
 
-/// The media type in which client-go asks for v2.
-const PROTOBUF_V2: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The media type of v2 in protobuf. client-go asks for it with an `@` before the version, which no media type may have,
+/// so that the answer has a dot there (k8s.io/kube-openapi/pkg/handler/handler.go).
+const PROTOBUF_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// `/openapi/v2`: who asks for it gets a document without definitions, and falls back to what it knows.
 pub(super) fn v2(headers: &HeaderMap) -> Answer {
@@ -196,6 +197,19 @@ fn with_schema(resource: &Resource, schemas: Schemas) -> Schemas {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn v2_comes_in_protobuf_under_a_media_type_that_can_be_read() {
+        for asked in ["application/com.github.proto-openapi.spec.v2@v1.0+protobuf", PROTOBUF_V2] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, asked.parse().unwrap());
+            let answer = v2(&headers);
+            assert_eq!(answer.headers()["content-type"], PROTOBUF_V2, "{asked}");
+        }
+        // What Go's mime.ParseMediaType refuses in a type.
+        assert!(!PROTOBUF_V2.contains('@'));
+        assert_eq!(v2(&HeaderMap::new()).headers()["content-type"], answer::JSON);
+    }
 
     #[test]
     fn every_stored_kind_has_its_fields_in_a_document() {

@@ -88,7 +88,17 @@ pub(super) fn of(
     columns: bool,
 ) -> Value {
     let printer = printer(resource);
-    let rows: Vec<Value> = objects.iter().map(|object| row(printer, object, version, include)).collect();
+    let rows = objects.iter().map(|object| row(printer, object.value(), version, include)).collect();
+    table(printer, rows, version, metadata, columns)
+}
+
+/// A table of one scale.
+pub(super) fn of_scale(scale: Value, version: &str, include: Include) -> Value {
+    let metadata = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
+    table(&workloads::SCALES, vec![row(&workloads::SCALES, scale, version, include)], version, metadata, true)
+}
+
+fn table(printer: &Printer, rows: Vec<Value>, version: &str, metadata: Value, columns: bool) -> Value {
     let columns: Vec<Value> = if columns { printer.columns.iter().map(definition).collect() } else { Vec::new() };
     json!({
         "kind": "Table",
@@ -109,8 +119,7 @@ fn definition((name, kind, wide): &Column) -> Value {
     json!({"name": name, "type": kind, "format": format, "description": "", "priority": i32::from(*wide)})
 }
 
-fn row(printer: &Printer, object: &Object, version: &str, include: Include) -> Value {
-    let value = object.value();
+fn row(printer: &Printer, value: Value, version: &str, include: Include) -> Value {
     let mut row = json!({"cells": (printer.cells)(&value)});
     match include {
         Include::None => {}

@@ -34,6 +34,14 @@ pub(super) static DEPLOYMENTS: Printer = Printer {
     },
 };
 
+pub(super) static SCALES: Printer = Printer {
+    columns: &[NAME, ("Desired", Number, false), ("Available", Number, false), AGE],
+    cells: |scale| {
+        let (spec, status) = (&scale["spec"], &scale["status"]);
+        vec![name(scale), json!(number(&spec["replicas"])), json!(number(&status["replicas"])), age(scale)]
+    },
+};
+
 pub(super) static REPLICA_SETS: Printer = Printer {
     columns: &[
         NAME,
@@ -224,12 +232,25 @@ const METRICS_SHOWN: usize = 2;
 
 /// `formatHPAMetrics`, for the resource metrics that the sandbox measures.
 fn targets(autoscaler: &Value) -> String {
+    /// A metric that is an amount; `told` where it is said of an average that it is one, since it may be a value too.
+    fn amount(metric: &Value, status: &Value, told: bool) -> String {
+        let (target, now) = (&metric["target"], &status["current"]);
+        let (key, mark) = match target["averageValue"].as_str() {
+            Some(_) => ("averageValue", if told { " (avg)" } else { "" }),
+            None => ("value", ""),
+        };
+        format!("{}/{}{mark}", now[key].as_str().unwrap_or("<unknown>"), text(&target[key]))
+    }
+
     let current = &autoscaler["status"]["currentMetrics"];
     let all: Vec<String> = items(&autoscaler["spec"]["metrics"])
         .enumerate()
         .map(|(at, metric)| {
             let source = match text(&metric["type"]) {
                 "ContainerResource" => "containerResource",
+                "Pods" => return amount(&metric["pods"], &current[at]["pods"], false),
+                "Object" => return amount(&metric["object"], &current[at]["object"], true),
+                "External" => return amount(&metric["external"], &current[at]["external"], true),
                 _ => "resource",
             };
             let (target, now) = (&metric[source]["target"], &current[at][source]["current"]);
@@ -277,9 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn metrics_that_are_no_resources_are_told_as_amounts() {
+        let metric = |kind: &str, key: &str, target: Value| json!({"type": kind, key: {"target": target}});
+        let mut autoscaler = json!({"spec": {"metrics": [
+            metric("Pods", "pods", json!({"type": "AverageValue", "averageValue": "100"})),
+            metric("Object", "object", json!({"type": "Value", "value": "2k"})),
+        ]}});
+        assert_eq!(targets(&autoscaler), "<unknown>/100, <unknown>/2k");
+        autoscaler["status"] = json!({"currentMetrics": [
+            {"type": "Pods", "pods": {"current": {"averageValue": "7"}}},
+            {"type": "Object", "object": {"current": {"value": "1500"}}},
+        ]});
+        assert_eq!(targets(&autoscaler), "7/100, 1500/2k");
+        let external = json!([metric("External", "external", json!({"type": "AverageValue", "averageValue": "30"}))]);
+        autoscaler["spec"]["metrics"] = external;
+        autoscaler["status"]["currentMetrics"] = json!([{"external": {"current": {"averageValue": "9"}}}]);
+        assert_eq!(targets(&autoscaler), "9/30 (avg)");
+    }
+
+    #[test]
     fn every_printer_has_a_cell_for_each_column() {
         for printer in [
             &DEPLOYMENTS,
+            &SCALES,
             &REPLICA_SETS,
             &STATEFUL_SETS,
             &DAEMON_SETS,

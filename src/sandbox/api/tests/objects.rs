@@ -253,8 +253,122 @@ async fn fields_that_a_kind_has_not_are_warned_of_or_refused() {
     let patch = json!({"$retainKeys": ["data"], "dota": {"b": "2"}}).to_string();
     let path = format!("{MAPS}/web?fieldValidation=Strict");
     let refused = rig.call_with("PATCH", &path, "application/strategic-merge-patch+json", patch).await;
-    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    assert!(refused.text.contains("strict decoding error: unknown field"), "{}", refused.text);
     assert_eq!(rig.call("POST", &format!("{MAPS}?fieldValidation=Loose"), &map).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_json_patch_is_held_against_the_fields_too() {
+    let rig = Rig::new();
+    rig.map("web", Value::Null);
+    let patch = |op: Value| json!([op]).to_string();
+    let unknown = patch(json!({"op": "add", "path": "/dota", "value": {"b": "2"}}));
+    let json_patch = "application/json-patch+json";
+    let path = |query: &str| format!("{MAPS}/web{query}");
+    let refused = rig.call_with("PATCH", &path("?fieldValidation=Strict"), json_patch, unknown.clone()).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    let cause = refused.json()["details"]["causes"][0].clone();
+    assert_eq!(cause["field"], "patch");
+    assert!(cause["message"].as_str().unwrap().ends_with("strict decoding error: unknown field \"dota\""), "{cause}");
+    let warned = rig.call_with("PATCH", &path(""), json_patch, unknown.clone()).await;
+    assert_eq!((warned.status, warned.header("warning")), (200, "299 - \"unknown field \\\"dota\\\"\""));
+    let ignored = rig.call_with("PATCH", &path("?fieldValidation=Ignore"), json_patch, unknown).await;
+    assert_eq!((ignored.status, ignored.header("warning")), (200, ""));
+    let known = patch(json!({"op": "add", "path": "/data", "value": {"b": "2"}}));
+    assert_eq!(rig.call_with("PATCH", &path("?fieldValidation=Strict"), json_patch, known).await.status, 200);
+    let nowhere = patch(json!({"op": "remove", "path": "/data/none"}));
+    let refused = rig.call_with("PATCH", &path("?fieldValidation=Strict"), json_patch, nowhere).await;
+    assert_eq!((refused.status, &refused.json()["details"]), (422, &json!({})));
+    assert_eq!(rig.call_with("PATCH", &format!("{MAPS}/none"), json_patch, "[]".to_owned()).await.status, 404);
+}
+
+#[tokio::test]
+async fn keys_that_a_body_has_twice_are_warned_of_or_refused() {
+    let rig = Rig::new();
+    let json = r#"{"metadata": {"name": "NAME"}, "data": {"a": "1", "a": "2"}}"#;
+    let yaml = "metadata:\n  name: NAME\ndata:\n  a: one\n  a: two\n";
+    for (media_type, text, words) in [
+        ("application/json", json, "duplicate field \"data.a\""),
+        ("application/yaml", yaml, "yaml: unmarshal errors:\n  line 5: key \"a\" already set in map"),
+    ] {
+        let text = |name: &str| text.replace("NAME", name);
+        let name = media_type.replace('/', "-");
+        let strict = format!("{MAPS}?fieldValidation=Strict");
+        let refused = rig.call_with("POST", &strict, media_type, text(&name)).await;
+        let wanted =
+            format!("ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: {words}");
+        assert_eq!((refused.status, &refused.json()["message"]), (400, &json!(wanted)));
+        let warned = rig.call_with("POST", MAPS, media_type, text(&name)).await;
+        assert_eq!(warned.status, 201, "{}", warned.text);
+        assert!(warned.header("warning").contains("already set") || warned.header("warning").contains("duplicate"));
+        assert_ne!(warned.json()["data"]["a"], "1");
+        let ignoring = format!("{MAPS}/{name}?fieldValidation=Ignore");
+        let ignored = rig.call_with("PUT", &ignoring, media_type, text(&name)).await;
+        assert_eq!((ignored.status, ignored.header("warning")), (200, ""), "{}", ignored.text);
+    }
+    let path = format!("{MAPS}/application-json?fieldValidation=Strict");
+    let merge = "{\"data\": {\"a\": \"1\"}, \"data\": {\"a\": \"2\"}}".to_owned();
+    let refused = rig.call_with("PATCH", &path, "application/merge-patch+json", merge).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.text.contains("duplicate field"), "{}", refused.text);
+    let apply = format!("{path}&fieldManager=me");
+    let document = "apiVersion: v1\nkind: ConfigMap\n".to_owned() + &yaml.replace("NAME", "application-json");
+    let refused = rig.call_with("PATCH", &apply, "application/apply-patch+yaml", document).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("error strict decoding YAML: error converting YAML to JSON"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn options_of_a_deletion_that_cannot_be_read_delete_nothing() {
+    let rig = Rig::new();
+    rig.map("web", Value::Null);
+    let path = format!("{MAPS}/web");
+    for (options, words) in [
+        (json!({"preconditions": {"uid": 5}, "dryRun": "All"}), "Preconditions.preconditions.uid"),
+        (json!({"gracePeriodSeconds": "abc"}), "DeleteOptions.gracePeriodSeconds of type int64"),
+        (json!({"kind": "Pod", "apiVersion": "v1"}), "decoded object cannot be converted to DeleteOptions"),
+        (json!({"kind": "DeleteOptions", "apiVersion": "none/v1"}), "decoded object"),
+        (json!({"kind": "Pod", "gracePeriodSeconds": 0}), "decoded object"),
+        (json!([]), "must be of type Object"),
+    ] {
+        for path in [path.as_str(), MAPS] {
+            let refused = rig.call("DELETE", path, &options).await;
+            assert_eq!(refused.status, 400, "{options}: {}", refused.text);
+            assert!(refused.text.contains(words), "{options}: {}", refused.text);
+        }
+    }
+    assert_eq!(rig.get(&path).await.status, 200);
+    // Old clients name the group of the object, others that of the options.
+    for version in ["v1", "meta.k8s.io/v1", "apps/v1"] {
+        let options = json!({"kind": "DeleteOptions", "apiVersion": version, "dryRun": ["All"]});
+        assert_eq!(rig.call("DELETE", &path, &options).await.status, 200, "{version}");
+    }
+    assert_eq!(rig.call("DELETE", &path, &json!({})).await.status, 200);
+    assert_eq!(rig.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn options_that_are_refused_are_named_as_the_verb_has_them() {
+    let rig = Rig::new();
+    rig.map("web", Value::Null);
+    let path = format!("{MAPS}/web");
+    for (method, path, media_type, kind) in [
+        ("POST", MAPS, "application/json", "CreateOptions"),
+        ("PUT", path.as_str(), "application/json", "UpdateOptions"),
+        ("PATCH", path.as_str(), "application/merge-patch+json", "PatchOptions"),
+        ("DELETE", path.as_str(), "application/json", "DeleteOptions"),
+    ] {
+        for query in ["dryRun=Some", "fieldValidation=Loose"] {
+            if method == "DELETE" && query.starts_with("fieldValidation") {
+                continue;
+            }
+            let body = if method == "DELETE" { String::new() } else { map("web").to_string() };
+            let refused = rig.call_with(method, &format!("{path}?{query}"), media_type, body).await;
+            let details = refused.json()["details"].clone();
+            assert_eq!((refused.status, &details["kind"]), (422, &json!(kind)), "{method} {query}: {}", refused.text);
+        }
+    }
 }
 
 #[tokio::test]
@@ -325,4 +439,61 @@ async fn a_write_of_the_status_leaves_a_deployments_labels_alone() {
         assert_eq!(answer["metadata"]["annotations"]["new"], "x", "{path}");
         assert_eq!(answer["metadata"]["labels"]["new"] == "x", labelled, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_service_with_ports_that_are_not_carried_is_warned_of() {
+    let rig = Rig::new();
+    let services = "/api/v1/namespaces/shop/services";
+    let ports = json!([{"name": "web", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]);
+    let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}});
+    let words = "299 - \"spec.ports[1]: the evenkeel sandbox does not carry UDP; see docs/sandbox-fidelity.md\"";
+    let made = rig.call("POST", services, &service).await;
+    assert_eq!((made.status, made.header("warning")), (201, words));
+    let path = format!("{services}/web");
+    let patched = rig.call_with("PATCH", &path, "application/merge-patch+json", "{}".to_owned()).await;
+    assert_eq!((patched.status, patched.header("warning")), (200, words));
+    let mut tcp = rig.get(&path).await.json();
+    tcp["spec"]["ports"].as_array_mut().unwrap().pop();
+    let replaced = rig.call("PUT", &path, &tcp).await;
+    assert_eq!((replaced.status, replaced.header("warning")), (200, ""));
+}
+
+#[tokio::test]
+async fn what_a_real_pod_has_and_this_has_not_is_named() {
+    let rig = Rig::new();
+    let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app", "image": "x"}]}});
+    rig.store(&kinds::POD, "shop", pod);
+    let pods = "/api/v1/namespaces/shop/pods";
+    for (method, part, words) in [
+        ("POST", "attach", "does not serve attach"),
+        ("POST", "portforward", "does not serve port-forward"),
+        ("PATCH", "resize", "does not serve the resizing of pods"),
+        ("PATCH", "ephemeralcontainers", "does not serve ephemeral containers"),
+    ] {
+        let refused = rig.call(method, &format!("{pods}/web/{part}"), &json!({})).await;
+        assert_eq!(refused.status, 501, "{part}: {}", refused.text);
+        assert!(refused.text.contains(words), "{part}: {}", refused.text);
+        assert_eq!(rig.call(method, &format!("{pods}/none/{part}"), &json!({})).await.status, 404, "{part}");
+    }
+    assert_eq!(rig.call("POST", &format!("{pods}/web/other"), &json!({})).await.status, 404);
+    assert_eq!(rig.call("POST", "/api/v1/namespaces/shop/bindings", &json!({})).await.status, 501);
+    assert_eq!(rig.call("POST", &format!("{MAPS}/web/attach"), &json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_scale_is_shown_as_a_table_too() {
+    let rig = Rig::new();
+    let labels = json!({"app": "web"});
+    let deployment = json!({"metadata": {"name": "web"}, "spec": {"replicas": 3, "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "x"}]}}}});
+    rig.store(&kinds::DEPLOYMENT, "shop", deployment);
+    let path = "/apis/apps/v1/namespaces/shop/deployments/web/scale";
+    let table = rig.get_as(path, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await.json();
+    let columns: Vec<&str> =
+        table["columnDefinitions"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    let cells = table["rows"][0]["cells"].as_array().unwrap();
+    assert_eq!(cells[..3], [json!("web"), json!(3), json!(0)]);
+    assert_eq!(rig.get(path).await.json()["kind"], "Scale");
 }

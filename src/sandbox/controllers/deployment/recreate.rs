@@ -33,7 +33,8 @@ impl Work<'_> {
     /// Whether a pod of an old set is there that has not ended, be it on its way out.
     fn old_pods_run(&self, sets: &Sets) -> bool {
         let counted = sets.old.iter().any(|set| set.status.as_ref().is_some_and(|status| status.replicas > 0));
-        let runs = |phase: &str| !matches!(phase, "Failed" | "Succeeded" | "Unknown");
+        // Of one in the phase Unknown nobody can be sure that it does not run.
+        let runs = |phase: &str| !matches!(phase, "Failed" | "Succeeded");
         counted || sets.old.iter().any(|set| self.pods_of(set).iter().any(|pod| runs(pods::phase(pod))))
     }
 }

@@ -211,7 +211,7 @@ fn read_yaml(body: &[u8]) -> Result<Value, ApiError> {
         value
     } else {
         let text = std::str::from_utf8(body).map_err(|error| refused(&error))?;
-        serde_saphyr::from_str(text).map_err(|error| refused(&error))?
+        last_wins(text).map_err(|error| refused(&error))?
     };
     if !value.is_object() {
         return Err(refused(&"the configuration is not an object"));
@@ -220,6 +220,12 @@ fn read_yaml(body: &[u8]) -> Result<Value, ApiError> {
         return Err(refused(&format!("it is nested deeper than {DEPTH_MAX} levels")));
     }
     Ok(value)
+}
+
+/// Reads YAML. Of a key that stands twice the last counts, as for Go's reader where it is not strict.
+pub(in crate::sandbox) fn last_wins(text: &str) -> Result<Value, serde_saphyr::Error> {
+    let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins };
+    serde_saphyr::from_str_with_options(text, options)
 }
 
 /// How deep a value is nested.

@@ -23,11 +23,12 @@ use crate::sandbox::{error::ApiError, kinds::Kind};
 pub fn normalise(kind: &Kind, value: &mut Value) -> Result<Vec<String>, ApiError> {
     prune::prune(kind, value);
     let typed = types::read(kind, value).map_err(|error| refusal::unreadable(kind, value, &error))?;
-    quantities::canonicalise(kind, value).map_err(|error| refusal::cannot_be_handled(kind, error))?;
     let mut unknown = Vec::new();
     if let Some(typed) = typed {
         keep_known(value, &typed, "", &mut unknown);
     }
+    // After the unknown fields: it writes divisors that the typed form does not have.
+    quantities::canonicalise(kind, value).map_err(|error| refusal::cannot_be_handled(kind, error))?;
     Ok(unknown)
 }
 
@@ -163,6 +164,34 @@ mod tests {
         assert_eq!(
             pod["spec"]["containers"][0]["resources"],
             json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "500m", "example.com/gpu": "1"}})
+        );
+    }
+
+    #[test]
+    fn a_divisor_that_is_left_out_is_stored_as_nothing_and_is_no_unknown_field() {
+        let reference = json!({"containerName": "a", "resource": "limits.cpu"});
+        let items = json!([{"path": "cpu", "resourceFieldRef": reference}]);
+        let mut pod = json!({"spec": {
+            "containers": [{"name": "a", "env": [{"name": "A", "valueFrom": {"resourceFieldRef": reference}}]}],
+            "volumes": [
+                {"name": "d", "downwardAPI": {"items": items}},
+                {"name": "p", "projected": {"sources": [{"downwardAPI": {"items": items}}]}},
+            ],
+        }});
+        assert_eq!(normalise(&kinds::POD, &mut pod).unwrap(), Vec::<String>::new());
+        let spec = &pod["spec"];
+        for place in [
+            &spec["containers"][0]["env"][0]["valueFrom"],
+            &spec["volumes"][0]["downwardAPI"]["items"][0],
+            &spec["volumes"][1]["projected"]["sources"][0]["downwardAPI"]["items"][0],
+        ] {
+            assert_eq!(place["resourceFieldRef"]["divisor"], "0");
+        }
+        // What the type does not have is still told.
+        pod["spec"]["containers"][0]["env"][0]["valueFrom"]["resourceFieldRef"]["dividend"] = json!("1");
+        assert_eq!(
+            unknown_fields(&kinds::POD, &pod),
+            ["spec.containers[0].env[0].valueFrom.resourceFieldRef.dividend"]
         );
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Error, Map, Value};
 
-use super::types;
+use super::{super::json::json_type, types};
 use crate::sandbox::{error::ApiError, kinds::Kind};
 
 /// A step from an object to something in it.
@@ -31,14 +31,7 @@ pub(super) fn unreadable(kind: &Kind, value: &Value, error: &Error) -> ApiError 
         return cannot_be_handled(kind, words);
     };
     let (owner, path) = go_field(kind, &way);
-    let found = match culprit {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let found = json_type(culprit);
     let wanted = go_type(expected.1);
     if path.is_empty() {
         return cannot_be_handled(kind, format!("json: cannot unmarshal {found} into Go value of type {wanted}"));

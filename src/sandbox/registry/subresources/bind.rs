@@ -7,7 +7,7 @@ use super::conditions::{self, Condition};
 use crate::sandbox::{
     error::{ApiError, FieldError},
     kinds,
-    registry::Registry,
+    registry::{Registry, check_posted},
     store::{Wanted, text_at},
 };
 
@@ -18,6 +18,7 @@ impl Registry {
     /// 404 without the pod; 409 for one that has a node, is being deleted, or waits for its scheduling gates; 400 for
     /// another pod's binding; 422 for a target that is no node.
     pub fn bind(&self, namespace: &str, name: &str, binding: &Value) -> Result<Value, ApiError> {
+        check_posted("Binding", &["v1"], namespace, binding)?;
         let stated = text_at(&binding["metadata"], "name");
         if !stated.is_empty() && stated != name {
             return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
@@ -105,7 +106,10 @@ mod tests {
         create(&registry, &kinds::POD, "shop", &pod("a", &json!({"spec": {"schedulingGates": [{"name": "wait"}]}})));
         assert_eq!(registry.bind("shop", "a", &binding("n1")).unwrap_err().code, 409);
         assert_eq!(registry.bind("shop", "a", &binding("")).unwrap_err().code, 422);
-        assert_eq!(registry.bind("shop", "a", &json!(null)).unwrap_err().code, 422);
+        assert_eq!(registry.bind("shop", "a", &json!({})).unwrap_err().code, 422);
+        for other in [json!({"kind": "Pod"}), json!({"metadata": {"namespace": "default"}, "target": {"name": "n1"}})] {
+            assert_eq!(registry.bind("shop", "a", &other).unwrap_err().code, 400, "{other}");
+        }
         assert_eq!(registry.bind("shop", "b", &json!({"target": {"name": "n1"}})).unwrap_err().code, 404);
     }
 }

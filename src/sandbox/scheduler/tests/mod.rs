@@ -343,6 +343,32 @@ async fn a_pod_that_anti_affinity_blocks_comes_when_the_other_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_waits_for_the_volume_claims_that_it_names() {
+    let registry = cluster(&[("n1", json!({})), ("n2", json!({}))]);
+    let mut tasks = JoinSet::new();
+    start(&mut tasks, &registry, 1);
+    let volumes =
+        json!([{"name": "scratch", "emptyDir": {}}, {"name": "data", "persistentVolumeClaim": {"claimName": "nope"}}]);
+    add_pod(&registry, "a", &json!({"spec": {"volumes": volumes}}));
+    until("it is said that there is no claim", || !why_not(&registry, "a").is_empty()).await;
+    let why = "0/2 nodes are available: persistentvolumeclaim \"nope\" not found. preemption: 0/2 nodes are available: \
+               2 Preemption is not helpful for scheduling.";
+    assert_eq!(why_not(&registry, "a"), why);
+    assert!(fixture::events(&registry, "shop").contains(&("FailedScheduling".to_owned(), why.to_owned())));
+    let claim = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    // Another claim, and a node that changes nothing about it, do not help.
+    create(&registry, &kinds::PERSISTENT_VOLUME_CLAIM, "shop", &claim("other"));
+    settle(30_000).await;
+    assert_eq!(place_of(&registry, "a"), None);
+    create(&registry, &kinds::PERSISTENT_VOLUME_CLAIM, "shop", &claim("nope"));
+    settle(2000).await;
+    assert!(place_of(&registry, "a").is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_schedulers_pods_and_gated_ones_are_left() {
     let registry = cluster(&[("n1", json!({}))]);
     let mut tasks = JoinSet::new();

@@ -14,7 +14,7 @@ use crate::{
     sandbox::{
         error::ApiError,
         kinds, names,
-        registry::{DeleteOptions, Part, Propagation, Registry, WriteOptions},
+        registry::{DeleteOptions, Part, Registry, WriteOptions, check_posted, delete_options::Stated},
         store::{Object, text_at},
     },
 };
@@ -38,6 +38,7 @@ impl Registry {
     /// 429 where the budget does not allow it or is not worked out yet, 500 for two budgets, 404, 409 for
     /// preconditions, 400 for another pod's eviction, 403 for a budget in a broken state.
     pub fn evict(&self, namespace: &str, name: &str, eviction: &Value, dry_run: bool) -> Result<Value, ApiError> {
+        check_posted("Eviction", &["policy/v1", "policy/v1beta1"], namespace, eviction)?;
         if text_at(&eviction["metadata"], "name") != name {
             return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
         }
@@ -227,25 +228,19 @@ fn success() -> Value {
 
 /// The options in an eviction.
 fn delete_options(options: &Value) -> Result<DeleteOptions, ApiError> {
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let dry_run = match options["dryRun"].as_array().map(Vec::as_slice) {
-        None | Some([]) => false,
-        Some(stated) if stated.iter().all(|one| one == "All") => true,
-        Some(_) => {
-            return Err(ApiError::bad_request("Invalid value for dryRun: supported values: \"All\""));
-        }
-    };
-    let propagation = match options["propagationPolicy"].as_str() {
-        Some("Foreground") => Propagation::Foreground,
-        Some("Orphan") => Propagation::Orphan,
-        _ => Propagation::Background,
-    };
+    let stated = Stated::read(options, "deleteOptions.").map_err(|why| {
+        ApiError::bad_request(format!("Eviction in version \"v1\" cannot be handled as a Eviction: {why}"))
+    })?;
+    if stated.dry_run.iter().any(|one| one != "All") {
+        return Err(ApiError::bad_request("Invalid value for dryRun: supported values: \"All\""));
+    }
+    let set = |text: Option<String>| text.filter(|text| !text.is_empty());
     Ok(DeleteOptions {
-        grace_seconds: options["gracePeriodSeconds"].as_i64(),
-        uid: text(&options["preconditions"]["uid"]),
-        resource_version: text(&options["preconditions"]["resourceVersion"]),
-        propagation,
-        dry_run,
+        grace_seconds: stated.grace_seconds,
+        propagation: stated.propagation().unwrap_or_default(),
+        dry_run: !stated.dry_run.is_empty(),
+        uid: set(stated.uid),
+        resource_version: set(stated.resource_version),
     })
 }
 

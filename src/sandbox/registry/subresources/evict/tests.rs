@@ -204,3 +204,39 @@ fn the_empty_selector_takes_all_pods_and_none_takes_none() {
         assert_eq!(evict(&registry, "api-1").map_or_else(|error| error.code, |_| 201), code, "{selector}");
     }
 }
+
+#[test]
+fn what_is_no_eviction_of_this_pod_evicts_nothing() {
+    let registry = fixture::registry();
+    running(&registry, "api-1", "n1", 1, true, &json!({}));
+    let code = |body: &Value| registry.evict("shop", "api-1", body, false).map_or_else(|error| error.code, |_| 201);
+    let with = |more: Value| {
+        let mut body = eviction("api-1", &Value::Null);
+        fixture::merge(&mut body, &more);
+        body
+    };
+    for more in [
+        json!({"kind": "Pod", "apiVersion": "v1"}),
+        json!({"kind": "Pod"}),
+        json!({"apiVersion": "apps/v1"}),
+        json!({"metadata": {"namespace": "default"}}),
+        json!({"deleteOptions": {"gracePeriodSeconds": "x"}}),
+        json!({"deleteOptions": {"preconditions": {"uid": 5}}}),
+        json!({"deleteOptions": []}),
+    ] {
+        assert_eq!(code(&with(more.clone())), 400, "{more}");
+    }
+    assert!(value(&registry, &kinds::POD, "shop", "api-1")["metadata"]["deletionTimestamp"].is_null());
+    let error = registry.evict("shop", "api-1", &with(json!({"deleteOptions": {"gracePeriodSeconds": "x"}})), false);
+    assert_eq!(
+        error.unwrap_err().message,
+        "Eviction in version \"v1\" cannot be handled as a Eviction: json: cannot unmarshal string into Go struct \
+         field DeleteOptions.deleteOptions.gracePeriodSeconds of type int64"
+    );
+    // The old version is taken, and so is a body that does not say what it is.
+    assert_eq!(
+        registry.evict("shop", "api-1", &with(json!({"apiVersion": "policy/v1beta1"})), true).unwrap()["code"],
+        201
+    );
+    assert_eq!(code(&json!({"metadata": {"name": "api-1"}})), 201);
+}
