@@ -74,7 +74,24 @@ struct Slot<'a> {
     described: BTreeMap<Outcome, u64>,
     // Lost requests that may be our own fault though the interval as a whole isn't.
     doubtful: BTreeMap<Outcome, u64>,
+    // Lost requests that were due in another phase than the one in which the interval begins, and count there.
+    moved: BTreeMap<Outcome, u64>,
     response: Option<&'a Samples>,
+}
+
+impl Slot<'_> {
+    /// One more of its lost requests is described: where the interval counted fewer, it counts as well.
+    fn describe(&mut self, outcome: Outcome, elsewhere: bool, tainted: bool) {
+        let described = self.described.entry(outcome).or_default();
+        *described += 1;
+        let counted = self.kinds.entry(outcome).or_default();
+        *counted = (*counted).max(*described);
+        if elsewhere {
+            *self.moved.entry(outcome).or_default() += 1;
+        } else if tainted && !self.tainted {
+            *self.doubtful.entry(outcome).or_default() += 1;
+        }
+    }
 }
 
 /// An interval with requests that took longer than a bound.
@@ -155,12 +172,16 @@ impl<'a> Tally<'a> {
                 kinds: counts.by_outcome.clone(),
                 described: BTreeMap::new(),
                 doubtful: BTreeMap::new(),
+                moved: BTreeMap::new(),
                 response: responses.get_mut(&(counts.lane.as_str(), counts.start_us)).and_then(Vec::pop),
             });
         }
         self.slots.sort_by_key(|slot| (slot.lane, slot.start_us));
     }
 
+    /// The intervals are not cut at the changes of phases, so a request that was answered has the phase in which its
+    /// interval began. A lost one is known to the microsecond and has the phase in which it was due: the first loss of
+    /// a fault must not pass as one before it.
     fn take_losses(&mut self, record: &'a Record, timeline: &Timeline<'a>) {
         for event in &record.events {
             let What::Lost(request) = &event.what else { continue };
@@ -179,30 +200,40 @@ impl<'a> Tally<'a> {
                 Some(lane) if !tainted && !is_control => attribute(timeline, &lane.service, request),
                 _ => Attribution::UNEXPLAINED,
             };
-            let at = slot.unwrap_or_else(|| {
-                self.slots.push(Slot {
-                    lane: &request.lane,
-                    is_control,
-                    start_us: request.intended_us,
-                    length_us: 0,
-                    phase: timeline.phase_at(request.intended_us),
-                    tainted,
-                    kinds: BTreeMap::new(),
-                    described: BTreeMap::new(),
-                    doubtful: BTreeMap::new(),
-                    response: None,
-                });
-                self.slots.len() - 1
-            });
-            let slot = &mut self.slots[at];
-            let described = slot.described.entry(request.outcome).or_default();
-            *described += 1;
-            let counted = slot.kinds.entry(request.outcome).or_default();
-            *counted = (*counted).max(*described);
-            if tainted && !slot.tainted {
-                *slot.doubtful.entry(request.outcome).or_default() += 1;
+            let phase = timeline.phase_at(request.intended_us);
+            let single = |tainted: bool| Slot {
+                lane: &request.lane,
+                is_control,
+                start_us: request.intended_us,
+                length_us: 0,
+                phase,
+                tainted,
+                kinds: BTreeMap::from([(request.outcome, 1)]),
+                described: BTreeMap::new(),
+                doubtful: BTreeMap::new(),
+                moved: BTreeMap::new(),
+                response: None,
+            };
+            match slot {
+                Some(at) => {
+                    let of_interval = self.slots[at].tainted;
+                    let elsewhere = self.slots[at].phase != phase;
+                    self.slots[at].describe(request.outcome, elsewhere, tainted);
+                    if elsewhere {
+                        let mut own = single(of_interval);
+                        own.doubtful.extend((tainted && !of_interval).then_some((request.outcome, 1)));
+                        self.slots.push(own);
+                    }
+                }
+                None => self.slots.push(single(tainted)),
             }
-            self.losses.push(Loss { request, phase: slot.phase, is_control, tainted, why });
+            self.losses.push(Loss { request, phase, is_control, tainted, why });
+        }
+        for slot in &mut self.slots {
+            for (outcome, moved) in std::mem::take(&mut slot.moved) {
+                // Not below zero: each that was moved had been counted when it was described.
+                slot.kinds.entry(outcome).and_modify(|count| *count = count.saturating_sub(moved));
+            }
         }
         self.losses.sort_by_key(|loss| loss.request.intended_us);
     }
