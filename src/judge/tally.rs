@@ -12,7 +12,7 @@ use super::{
     confidence::upper_95,
     control::Trouble,
     timeline::Timeline,
-    verdict::{Latency, Requests},
+    verdict::{Latency, Requests, TaintedBy},
 };
 use crate::{
     experiment::schema::{Lane, Phase},
@@ -69,6 +69,8 @@ struct Slot<'a> {
     start_us: Micros,
     length_us: i64,
     phase: Option<Phase>,
+    // How late we may have been with any of its requests.
+    delay_us: i64,
     tainted: bool,
     kinds: BTreeMap<Outcome, u64>,
     described: BTreeMap<Outcome, u64>,
@@ -109,6 +111,21 @@ pub struct Slow<'a> {
     pub over: u64,
 }
 
+/// Intervals of one lane, one after another, whose requests prove nothing about the service.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch<'a> {
+    /// The lane.
+    pub lane: &'a str,
+    /// The start of the first interval.
+    pub from_us: Micros,
+    /// The end of the last one.
+    pub to_us: Micros,
+    /// How late we may have been with a request of them, at most.
+    pub delay_us: i64,
+    /// Why they prove nothing.
+    pub by: TaintedBy,
+}
+
 /// All requests of a run.
 #[derive(Debug, Default)]
 pub struct Tally<'a> {
@@ -119,10 +136,8 @@ pub struct Tally<'a> {
     pub tainted_since: Option<Micros>,
     /// How many intervals there are, and in how many of them we were too late.
     pub intervals: usize,
-    /// Intervals with a send lag over [`SEND_LAG_MAX_US`].
+    /// Intervals in which we were later than [`SEND_LAG_MAX_US`].
     pub late_intervals: usize,
-    /// The largest send lag.
-    pub send_lag_max_us: i64,
     lanes: BTreeMap<&'a str, &'a Lane>,
     trouble: Trouble,
 }
@@ -158,7 +173,6 @@ impl<'a> Tally<'a> {
             let late = counts.own_delay_us() > SEND_LAG_MAX_US;
             self.intervals += 1;
             self.late_intervals += usize::from(late);
-            self.send_lag_max_us = self.send_lag_max_us.max(counts.own_delay_us());
             let end_us = counts.start_us.saturating_add(counts.length_us);
             self.slots.push(Slot {
                 lane: &counts.lane,
@@ -166,6 +180,7 @@ impl<'a> Tally<'a> {
                 start_us: counts.start_us,
                 length_us: counts.length_us,
                 phase,
+                delay_us: counts.own_delay_us(),
                 tainted: late
                     || self.tainted_since.is_some_and(|since| counts.start_us >= since)
                     || self.is_in_trouble(&counts.lane, counts.start_us, end_us),
@@ -207,6 +222,7 @@ impl<'a> Tally<'a> {
                 start_us: request.intended_us,
                 length_us: 0,
                 phase,
+                delay_us: 0,
                 tainted,
                 kinds: BTreeMap::from([(request.outcome, 1)]),
                 described: BTreeMap::new(),
@@ -313,6 +329,50 @@ impl<'a> Tally<'a> {
         self.losses
             .iter()
             .filter(move |loss| scope.takes(&loss.request.lane, loss.is_control, loss.phase, loss.tainted))
+    }
+
+    /// The intervals that prove nothing, those that touch and have the same reason put together; by lane and time.
+    #[must_use]
+    pub fn stretches(&self) -> Vec<Stretch<'a>> {
+        let mut stretches: Vec<Stretch<'a>> = Vec::new();
+        for slot in self.slots[..self.intervals].iter().filter(|slot| slot.tainted) {
+            let by = if slot.delay_us > SEND_LAG_MAX_US {
+                TaintedBy::OwnDelay
+            } else if self.tainted_since.is_some_and(|since| slot.start_us >= since) {
+                TaintedBy::Note
+            } else {
+                TaintedBy::Control
+            };
+            let to_us = slot.start_us.saturating_add(slot.length_us.max(0));
+            match stretches.last_mut() {
+                Some(last) if (last.lane, last.by) == (slot.lane, by) && slot.start_us <= last.to_us => {
+                    last.to_us = last.to_us.max(to_us);
+                    last.delay_us = last.delay_us.max(slot.delay_us);
+                }
+                _ => stretches.push(Stretch {
+                    lane: slot.lane,
+                    from_us: slot.start_us,
+                    to_us,
+                    delay_us: slot.delay_us,
+                    by,
+                }),
+            }
+        }
+        stretches
+    }
+
+    /// How late we were at most with a request of a lane, in sending it or in seeing its answer, in microseconds.
+    #[must_use]
+    pub fn delay_max_us(&self, lane: &str) -> i64 {
+        let of_lane = self.slots.iter().filter(|slot| slot.lane == lane);
+        of_lane.map(|slot| slot.delay_us).max().unwrap_or(0).max(0)
+    }
+
+    /// How much time the intervals of a lane cover, in microseconds.
+    #[must_use]
+    pub fn covered_us(&self, lane: &str) -> i64 {
+        let of_lane = self.slots.iter().filter(|slot| slot.lane == lane);
+        of_lane.fold(0, |sum, slot| sum.saturating_add(slot.length_us.max(0)))
     }
 
     /// The response times of a scope.
