@@ -167,6 +167,20 @@ fn of_many_stretches_in_doubt_the_first_are_told_and_the_others_counted() {
     assert_answer(&verdict, Answer::Inconclusive, reason);
 }
 
+/// As one kept as a baseline by an earlier version.
+#[test]
+fn a_verdict_without_what_is_told_of_doubts_is_still_read() {
+    let mut scene = Scene::three_pods();
+    scene.late(200, 150_000);
+    let mut old = serde_json::to_value(judge(&scene.record())).unwrap();
+    let lag = old["lanes"]["new"].as_object_mut().unwrap().remove("send_lag_max_ms");
+    old["lanes"]["new"].as_object_mut().unwrap().remove("tainted_ms");
+    let tainted = old.as_object_mut().unwrap().remove("tainted");
+    assert_eq!((lag, tainted.unwrap()[0]["by"].as_str()), (Some(json!(150.0)), Some("own_delay")));
+    let read: Verdict = serde_json::from_value(old).unwrap();
+    assert_eq!((read.verdict, read.tainted, read.tainted_more), (Answer::Inconclusive, Vec::new(), 0));
+}
+
 #[test]
 fn a_stretch_in_doubt_says_whether_a_note_or_a_control_lane_put_it_there() {
     let mut noted = Scene::three_pods();
