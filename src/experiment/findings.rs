@@ -27,6 +27,10 @@ pub const FINDINGS: &[(&str, &str)] = &[
     ("budget-broken", "fewer pods were healthy than a budget asks for"),
     ("steady-state-not-met", "the service lost requests before anything was done to it"),
     ("slow-requests", "more requests than allowed took longer than a bound on the response time"),
+    (
+        "killed-at-grace-end",
+        "a pod was ended by SIGKILL when its grace period was over, or its preStop hook used it up",
+    ),
     ("answers-errors", "the service itself answered with an error"),
     ("unexplained", "nothing that was seen explains a loss"),
 ];

@@ -556,7 +556,7 @@ pub enum Expectation {
     Finding(ExpectFinding),
 }
 
-/// A bound on lost requests: exactly one of `atMost`, `share` and `bound95`.
+/// A bound on lost requests: exactly one of `atMost`, `share` and `bound95`. Fewer than 300 requests are inconclusive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExpectLost {
@@ -578,7 +578,8 @@ pub struct ExpectLost {
     pub phase: Option<Phase>,
 }
 
-/// A bound on a percentile.
+/// A bound on a percentile. Inconclusive with fewer than three requests beyond it on average: p99 needs 300, p999
+/// 3,000, and `max` 300.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExpectLatency {
@@ -624,7 +625,8 @@ impl Percentile {
     }
 }
 
-/// A bound on the longest outage: a stretch of time whose requests are lost.
+/// A bound on the longest outage: a stretch of time whose requests are lost. Inconclusive where the requests of a lane
+/// lie further apart than the bound. `0s` says that nothing is lost, and needs 300 requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExpectOutage {

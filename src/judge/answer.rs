@@ -10,7 +10,7 @@ use super::{
     finding::{DRAIN_BLOCKED, findings},
     outage::recoveries,
     tally::{Scope, latency},
-    verdict::{Answer, Finding, LaneSummary, PhaseSummary, StepSummary, UndoSummary, Verdict},
+    verdict::{Answer, Finding, LaneSummary, PhaseSummary, StepSummary, TAINTED_MAX, Tainted, UndoSummary, Verdict},
 };
 use crate::{
     experiment::schema::{Expectation, Phase},
@@ -31,7 +31,7 @@ use crate::{
 /// 3. **broken**: an expectation fails by evidence that is not our own doing (no tainted interval, no late send, no
 ///    note of kind `taint` before it). Doubts about the rest of the measurement do not save it.
 /// 4. **inconclusive**: an expectation cannot be told (too few requests, not seen, or it fails only by evidence that
-///    may be our own doing), or there is any doubt about the measurement (requests never sent, sends too late, losses
+///    may be our own doing), or there is any doubt about the measurement (requests never sent, a single interval in which we were too late, losses
 ///    of a control lane, notes of kind `taint`, a record that breaks off or contradicts itself).
 /// 5. **held**.
 #[must_use]
@@ -55,6 +55,9 @@ pub fn judge(record: &Record) -> Verdict {
     };
     let all = facts.tally.requests(Scope::default());
     let outages = facts.outages(false);
+    let mut tainted = tainted(&facts);
+    let tainted_more = tainted.len().saturating_sub(TAINTED_MAX) as u64;
+    tainted.truncate(TAINTED_MAX);
     Verdict {
         experiment: record.experiment.metadata.name.clone(),
         scenario: record.experiment.metadata.scenario.clone(),
@@ -66,6 +69,8 @@ pub fn judge(record: &Record) -> Verdict {
         phases: phases(&facts),
         recoveries: recoveries(&outages),
         outages,
+        tainted,
+        tainted_more,
         pods: claims::pods(&facts),
         budgets: claims::budgets(&facts),
         expectations: measured.into_iter().map(|measured| measured.expected).collect(),
@@ -161,11 +166,15 @@ fn reasons(facts: &Facts<'_>, measured: &[Measured], findings: &[Finding], doubt
 
 fn lanes(facts: &Facts<'_>) -> BTreeMap<String, LaneSummary> {
     let outages = facts.outages(false);
+    let stretches = facts.tally.stretches();
     let wanted = facts.record.experiment.spec.load.iter().map(|lane| lane.name.as_str());
     let summary = |lane: &str| {
         let scope = Scope { lane: Some(lane), ..Scope::default() };
         let lengths = outages.iter().filter(|outage| outage.lane == lane).map(|outage| outage.end_ms - outage.start_ms);
+        let in_doubt = stretches.iter().filter(|stretch| stretch.lane == lane);
         LaneSummary {
+            send_lag_max_ms: milliseconds(facts.tally.delay_max_us(lane)),
+            tainted_ms: in_doubt.map(|stretch| milliseconds(stretch.to_us) - milliseconds(stretch.from_us)).sum(),
             requests: facts.tally.requests(scope),
             latency_ms: latency(&facts.tally.response(scope)),
             longest_outage_ms: lengths.fold(0.0, f64::max),
@@ -173,6 +182,23 @@ fn lanes(facts: &Facts<'_>) -> BTreeMap<String, LaneSummary> {
         }
     };
     wanted.chain(facts.tally.lanes()).map(|lane| (lane.to_owned(), summary(lane))).collect()
+}
+
+fn tainted(facts: &Facts<'_>) -> Vec<Tainted> {
+    let mut tainted: Vec<Tainted> = facts
+        .tally
+        .stretches()
+        .into_iter()
+        .map(|stretch| Tainted {
+            lane: stretch.lane.to_owned(),
+            from_ms: milliseconds(stretch.from_us),
+            to_ms: milliseconds(stretch.to_us),
+            delay_ms: milliseconds(stretch.delay_us),
+            by: stretch.by,
+        })
+        .collect();
+    tainted.sort_by(|one, other| one.from_ms.total_cmp(&other.from_ms));
+    tainted
 }
 
 fn phases(facts: &Facts<'_>) -> BTreeMap<Phase, PhaseSummary> {

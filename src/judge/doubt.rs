@@ -3,18 +3,16 @@
 use super::{
     control,
     facts::{Facts, seconds},
-    tally::{SEND_LAG_MAX_US, Scope},
+    tally::Scope,
+    verdict::TaintedBy,
 };
 use crate::{
     experiment::schema::Phase,
-    record::event::{NoteKind, What},
+    record::event::{Micros, NoteKind, What},
 };
 
-/// A single send so late means that we were blind for as long: outages are shorter than that.
-const STALL_MAX_US: i64 = 500_000;
-
-/// The share of late intervals beyond which a run is not to be trusted as a whole.
-const LATE_SHARE_MAX: f64 = 0.01;
+/// Stretches in which we were late that are named.
+const STRETCHES_MAX: usize = 3;
 
 /// Notes that are quoted; the others are counted.
 const NOTES_QUOTED_MAX: usize = 5;
@@ -74,17 +72,36 @@ fn taint_notes(facts: &Facts<'_>, doubts: &mut Vec<String>) {
     }
 }
 
+/// One interval in which we were late is enough: what the service did meanwhile was not seen.
 fn late_sends(facts: &Facts<'_>, doubts: &mut Vec<String>) {
-    let tally = &facts.tally;
-    let too_many = tally.late_intervals as f64 > tally.intervals as f64 * LATE_SHARE_MAX;
-    if too_many || tally.send_lag_max_us > STALL_MAX_US {
-        doubts.push(format!(
-            "requests were sent more than {} ms late in {} of {} intervals, by up to {} ms: the load generator was \
-             held up; give it more processor time or lower the rate",
-            SEND_LAG_MAX_US / 1_000,
-            tally.late_intervals,
-            tally.intervals,
-            tally.send_lag_max_us / 1_000
-        ));
+    let mut late: Vec<(Micros, Micros, i64)> = facts
+        .tally
+        .stretches()
+        .into_iter()
+        .filter(|stretch| stretch.by == TaintedBy::OwnDelay)
+        .map(|stretch| (stretch.from_us, stretch.to_us, stretch.delay_us))
+        .collect();
+    let Some(most) = late.iter().map(|(.., delay)| *delay).max() else { return };
+    late.sort_unstable();
+    // A stall meets all lanes, and is told once.
+    let mut spans: Vec<(Micros, Micros)> = Vec::new();
+    for (from, to, _) in late {
+        match spans.last_mut() {
+            Some((_, end)) if from <= *end => *end = to.max(*end),
+            _ => spans.push((from, to)),
+        }
     }
+    let named = spans.iter().take(STRETCHES_MAX);
+    let mut when: Vec<String> = named.map(|(from, to)| format!("{} to {}", seconds(*from), seconds(*to))).collect();
+    if let Some(((_, last), more)) = spans.last().zip(spans.len().checked_sub(STRETCHES_MAX).filter(|more| *more > 0)) {
+        when.push(format!("{more} more until {}", seconds(*last)));
+    }
+    doubts.push(format!(
+        "the load generator was held up by up to {} ms in {} of {} intervals ({}): give it more processor time, or lower \
+         the rate",
+        most / 1_000,
+        facts.tally.late_intervals,
+        facts.tally.intervals,
+        when.join(", "),
+    ));
 }

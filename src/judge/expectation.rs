@@ -14,7 +14,7 @@ use super::{
 use crate::{
     experiment::{
         schema::{
-            ExpectBudget, ExpectFinding, ExpectFinished, ExpectLatency, ExpectLost, ExpectOutage, Expectation,
+            ExpectBudget, ExpectFinding, ExpectFinished, ExpectLatency, ExpectLost, ExpectOutage, Expectation, Lane,
             Percentile, Phase,
         },
         units::{Percent, Span},
@@ -22,8 +22,12 @@ use crate::{
     record::event::{Micros, StepState},
 };
 
-/// With fewer requests than this, no loss says too little: the rule of three gives 3/300, a loss rate of up to 1 %.
+/// With fewer requests than this, few losses or none say too little: the rule of three gives 3/300, a loss rate of up
+/// to 1 %.
 pub const REQUESTS_MIN: u64 = 300;
+
+/// Values that must lie beyond a percentile for it to be told, on average.
+const BEYOND_QUANTILE: f64 = 3.0;
 
 /// An expectation, measured, and what stands in the way where it cannot be told.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,15 +100,14 @@ fn lost(facts: &Facts<'_>, expect: &ExpectLost) -> Measured {
             || expect.share.is_some_and(|share| lost as f64 > share.fraction() * sent as f64)
             || expect.bound95.is_some_and(|bound| lower_95(lost, sent) > bound.fraction())
     };
-    let is_rate = expect.share.is_some() || at_most == Some(0);
     let held = if all.sent == 0 {
         Err("no request was sent there".to_owned())
     } else if exceeded(clean.lost, clean.sent) {
         Ok(false)
     } else if exceeded(all.lost, all.sent) {
         Err(TAINTED.to_owned())
-    } else if is_rate && all.sent < REQUESTS_MIN {
-        Err(format!("{} requests are too few, at least {REQUESTS_MIN} are needed", all.sent))
+    } else if all.sent < REQUESTS_MIN {
+        Err(too_few(all.sent, REQUESTS_MIN))
     } else if let Some(bound) = expect.bound95.filter(|bound| upper_95(all.lost, all.sent) > bound.fraction()) {
         Err(too_few_for(bound, all.lost, all.sent))
     } else {
@@ -122,6 +125,10 @@ fn lost(facts: &Facts<'_>, expect: &ExpectLost) -> Measured {
     let allowed = bounds.into_iter().flatten().collect::<Vec<_>>().join(", and ");
     let name = format!("lost requests{}", place(expect.lane.as_deref(), expect.phase));
     Measured::new(name, measured, allowed, held)
+}
+
+fn too_few(there: u64, needed: u64) -> String {
+    format!("{there} requests are too few, at least {needed} are needed")
 }
 
 /// Why a rate cannot be bounded, and how much more would do.
@@ -143,10 +150,13 @@ fn latency(facts: &Facts<'_>, expect: &ExpectLatency) -> Measured {
     let most = u64::try_from(expect.at_most.micros()).unwrap_or(u64::MAX);
     let needed = samples_needed(quantile);
     let value = all.value_at_quantile(quantile);
-    let held = if all.len() < needed {
-        Err(format!("{} requests are too few for it, at least {needed} are needed", all.len()))
-    } else if clean.len() >= needed && clean.value_at_quantile(quantile) > most {
+    let over = clean.iter().filter(|(value, _)| *value > most).fold(0_u64, |sum, (_, n)| sum.saturating_add(n));
+    // Few requests can tell that too many took longer: a single one is enough for the slowest.
+    let surely_over = lower_95(over, clean.len()) > 1.0 - quantile;
+    let held = if surely_over || clean.len() >= needed && clean.value_at_quantile(quantile) > most {
         Ok(false)
+    } else if all.len() < needed {
+        Err(too_few(all.len(), needed))
     } else if value > most {
         Err(TAINTED.to_owned())
     } else {
@@ -164,17 +174,18 @@ fn latency(facts: &Facts<'_>, expect: &ExpectLatency) -> Measured {
     Measured::new(name, measured, format!("at most {}", expect.at_most), held)
 }
 
-/// So many values that one of them lies beyond the quantile.
+/// So many values that three of them lie beyond the quantile: with fewer, the slowest that happened to be measured is
+/// taken for it. For the slowest of all, as many as for a count of losses.
 fn samples_needed(quantile: f64) -> u64 {
     if quantile >= 1.0 {
-        return 1;
+        return REQUESTS_MIN;
     }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "1 to 1,000 by the percentiles there are"
+        reason = "6 to 3,000 by the percentiles there are"
     )]
-    let needed = (1.0 / (1.0 - quantile)).round() as u64;
+    let needed = (BEYOND_QUANTILE / (1.0 - quantile)).round() as u64;
     needed.max(1)
 }
 
@@ -193,11 +204,39 @@ fn outage(facts: &Facts<'_>, expect: &ExpectOutage) -> Measured {
         Ok(false)
     } else if all > most {
         Err(TAINTED.to_owned())
+    } else if let Some(obstacle) = too_sparse(facts, expect) {
+        Err(obstacle)
     } else {
         Ok(true)
     };
     let name = format!("longest outage{}", place(expect.lane.as_deref(), None));
     Measured::new(name, format!("{all:.0} ms"), format!("at most {}", expect.at_most), held)
+}
+
+/// Why an outage of the allowed length could have passed between two requests of one of the lanes. That there is none
+/// at all (0) says no more than that nothing is lost, and needs as many requests.
+fn too_sparse(facts: &Facts<'_>, expect: &ExpectOutage) -> Option<String> {
+    let most = expect.at_most.micros();
+    let meant = |lane: &&Lane| expect.lane.as_ref().map_or(!lane.control, |wanted| *wanted == lane.name);
+    facts.record.experiment.spec.load.iter().filter(meant).find_map(|lane| {
+        let sent = facts.tally.requests(Scope { lane: Some(&lane.name), ..Scope::default() }).sent;
+        if most == 0 {
+            return (sent < REQUESTS_MIN).then(|| format!("lane {}: {}", lane.name, too_few(sent, REQUESTS_MIN)));
+        }
+        if sent == 0 {
+            return Some(format!("lane {} sent no request", lane.name));
+        }
+        let spacing = facts.tally.covered_us(&lane.name) as f64 / sent as f64;
+        (spacing > most as f64).then(|| {
+            format!(
+                "lane {} sent a request only every {:.0} ms, and what lies between two is not seen; a rate of at least \
+                 {:.0}/s is needed",
+                lane.name,
+                spacing / 1_000.0,
+                (1_000_000.0 / most as f64).ceil()
+            )
+        })
+    })
 }
 
 fn budget_kept(facts: &Facts<'_>, expect: &ExpectBudget) -> Measured {

@@ -1,5 +1,6 @@
 //! Findings: one for each cause that lost requests, with its evidence in numbers and times, and those that stand out
-//! without any loss: a drain that its budget blocks, a budget that was broken, a service that was not steady.
+//! without any loss: a drain that its budget blocks, a budget that was broken, a service that was not steady, a pod that
+//! was killed when its grace period was over.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use super::{
     doubt::lost_before,
     evidence::{NAMED_MAX, by_pod, counts, gaps, own_doing, particulars, span, told},
     facts::{Facts, seconds},
+    killed::killed_at_grace_end,
     remedy::{one_at_a_time, remedy},
     slow::slow_requests,
     tally::{Loss, Scope},
@@ -42,6 +44,7 @@ pub fn findings(facts: &Facts<'_>) -> Vec<Finding> {
     by_cause.extend(facts.timeline.budgets.keys().filter_map(|name| budget_broken(facts, name)));
     by_cause.extend(steady_state(facts));
     by_cause.extend(slow_requests(facts));
+    by_cause.extend(killed_at_grace_end(facts));
     by_cause.sort_by_key(|finding| (finding.id == Cause::Unexplained.as_str(), std::cmp::Reverse(finding.lost)));
     by_cause
 }

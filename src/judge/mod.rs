@@ -5,8 +5,8 @@
 //! * [`facts`], [`timeline`], [`life`], [`endpoint`]: the record by subject.
 //! * [`tally`], [`outage`], [`budget`], [`claims`], [`recovery`], [`confidence`]: what was measured, and how sure it is.
 //! * [`cause`], with [`peer`], [`gap`], [`departure`], [`health`] and [`candidate`]: why a request was lost.
-//! * [`finding`], [`evidence`], [`remedy`], [`slow`], [`wording`]: what explains the losses or stands out, and what to
-//!   change.
+//! * [`finding`], [`evidence`], [`remedy`], [`slow`], [`killed`], [`wording`]: what explains the losses or stands out, and
+//!   what to change.
 //! * [`compare`]: two sets of runs held against each other.
 //! * [`expectation`], [`doubt`]: what was expected, and whether the measurement can be trusted.
 
@@ -27,6 +27,7 @@ pub mod facts;
 pub mod finding;
 pub mod gap;
 pub mod health;
+pub mod killed;
 pub mod life;
 pub mod outage;
 pub mod peer;

@@ -23,7 +23,7 @@ use crate::{
 const PRESTOP_MARGIN_S: i64 = 2;
 
 /// What is left of the grace period for the process itself, in seconds, when preStop needs more than there is.
-const GRACE_FOR_PROCESS_S: i64 = 10;
+pub(super) const GRACE_FOR_PROCESS_S: i64 = 10;
 
 /// The label by which nodes are told apart.
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -66,7 +66,8 @@ pub(super) fn remedy(facts: &Facts<'_>, cause: Cause, pods: &[OfPod<'_, '_>]) ->
 fn prestop(facts: &Facts<'_>, pods: &[OfPod<'_, '_>]) -> Remedy {
     let measured = pods.iter().filter_map(|pod| Some((after_deletion(pod)?, pod.0)));
     let Some((measured, life)) = measured.max_by_key(|(after, _)| *after) else { return Remedy::default() };
-    let sleep = measured.saturating_add(999_999) / 1_000_000 + PRESTOP_MARGIN_S;
+    let whole = measured.saturating_add(999_999) / 1_000_000;
+    let sleep = whole.saturating_add(PRESTOP_MARGIN_S);
     let now = match life.hook {
         Hook::Sleeps(length) => format!("the hook now sleeps {}; ", seconds(length)),
         Hook::Failed => "the hook failed, so SIGTERM came at once; ".to_owned(),
@@ -76,11 +77,15 @@ fn prestop(facts: &Facts<'_>, pods: &[OfPod<'_, '_>]) -> Remedy {
     let room = if grace > sleep {
         String::new()
     } else {
-        format!(", and raise terminationGracePeriodSeconds ({grace} now) above it")
+        format!(
+            ", and terminationGracePeriodSeconds: {} (the sleep, and {GRACE_FOR_PROCESS_S} s for the process after it; \
+             {grace} now)",
+            sleep.saturating_add(GRACE_FOR_PROCESS_S)
+        )
     };
     let advice = format!(
-        "{now}requests were sent to the pod until {} after its deletion, so it needs a preStop sleep of at least that: \
-         set lifecycle.preStop.sleep.seconds: {sleep}{room}",
+        "{now}requests were sent to the pod until {} after its deletion: set lifecycle.preStop.sleep.seconds: {sleep} \
+         ({whole} s, rounded up, and {PRESTOP_MARGIN_S} s of margin){room}",
         seconds(measured)
     );
     Remedy { advice: Some(advice), patch: prestop_patch(facts, life, sleep) }
@@ -188,7 +193,7 @@ fn budget_of<'a>(facts: &Facts<'a>, life: &Life<'_>) -> Option<&'a str> {
     of_pod.next().map(|(name, _)| *name)
 }
 
-fn merge(facts: &Facts<'_>, life: &Life<'_>, body: Value) -> Option<Patch> {
+pub(super) fn merge(facts: &Facts<'_>, life: &Life<'_>, body: Value) -> Option<Patch> {
     let (object, _) = workload(&facts.timeline, life.last)?;
     // A ReplicaSet by itself would keep its pods as they are.
     (!object.starts_with("replicaset/")).then(|| merge_of(facts, object.to_owned(), body))

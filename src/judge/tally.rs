@@ -12,7 +12,7 @@ use super::{
     confidence::upper_95,
     control::Trouble,
     timeline::Timeline,
-    verdict::{Latency, Requests},
+    verdict::{Latency, Requests, TaintedBy},
 };
 use crate::{
     experiment::schema::{Lane, Phase},
@@ -69,12 +69,31 @@ struct Slot<'a> {
     start_us: Micros,
     length_us: i64,
     phase: Option<Phase>,
+    // How late we may have been with any of its requests.
+    delay_us: i64,
     tainted: bool,
     kinds: BTreeMap<Outcome, u64>,
     described: BTreeMap<Outcome, u64>,
     // Lost requests that may be our own fault though the interval as a whole isn't.
     doubtful: BTreeMap<Outcome, u64>,
+    // Lost requests that were due in another phase than the one in which the interval begins, and count there.
+    moved: BTreeMap<Outcome, u64>,
     response: Option<&'a Samples>,
+}
+
+impl Slot<'_> {
+    /// One more of its lost requests is described: where the interval counted fewer, it counts as well.
+    fn describe(&mut self, outcome: Outcome, elsewhere: bool, tainted: bool) {
+        let described = self.described.entry(outcome).or_default();
+        *described += 1;
+        let counted = self.kinds.entry(outcome).or_default();
+        *counted = (*counted).max(*described);
+        if elsewhere {
+            *self.moved.entry(outcome).or_default() += 1;
+        } else if tainted && !self.tainted {
+            *self.doubtful.entry(outcome).or_default() += 1;
+        }
+    }
 }
 
 /// An interval with requests that took longer than a bound.
@@ -92,6 +111,21 @@ pub struct Slow<'a> {
     pub over: u64,
 }
 
+/// Intervals of one lane, one after another, whose requests prove nothing about the service.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch<'a> {
+    /// The lane.
+    pub lane: &'a str,
+    /// The start of the first interval.
+    pub from_us: Micros,
+    /// The end of the last one.
+    pub to_us: Micros,
+    /// How late we may have been with a request of them, at most.
+    pub delay_us: i64,
+    /// Why they prove nothing.
+    pub by: TaintedBy,
+}
+
 /// All requests of a run.
 #[derive(Debug, Default)]
 pub struct Tally<'a> {
@@ -102,10 +136,8 @@ pub struct Tally<'a> {
     pub tainted_since: Option<Micros>,
     /// How many intervals there are, and in how many of them we were too late.
     pub intervals: usize,
-    /// Intervals with a send lag over [`SEND_LAG_MAX_US`].
+    /// Intervals in which we were later than [`SEND_LAG_MAX_US`].
     pub late_intervals: usize,
-    /// The largest send lag.
-    pub send_lag_max_us: i64,
     lanes: BTreeMap<&'a str, &'a Lane>,
     trouble: Trouble,
 }
@@ -141,7 +173,6 @@ impl<'a> Tally<'a> {
             let late = counts.own_delay_us() > SEND_LAG_MAX_US;
             self.intervals += 1;
             self.late_intervals += usize::from(late);
-            self.send_lag_max_us = self.send_lag_max_us.max(counts.own_delay_us());
             let end_us = counts.start_us.saturating_add(counts.length_us);
             self.slots.push(Slot {
                 lane: &counts.lane,
@@ -149,18 +180,23 @@ impl<'a> Tally<'a> {
                 start_us: counts.start_us,
                 length_us: counts.length_us,
                 phase,
+                delay_us: counts.own_delay_us(),
                 tainted: late
                     || self.tainted_since.is_some_and(|since| counts.start_us >= since)
                     || self.is_in_trouble(&counts.lane, counts.start_us, end_us),
                 kinds: counts.by_outcome.clone(),
                 described: BTreeMap::new(),
                 doubtful: BTreeMap::new(),
+                moved: BTreeMap::new(),
                 response: responses.get_mut(&(counts.lane.as_str(), counts.start_us)).and_then(Vec::pop),
             });
         }
         self.slots.sort_by_key(|slot| (slot.lane, slot.start_us));
     }
 
+    /// The intervals are not cut at the changes of phases, so a request that was answered has the phase in which its
+    /// interval began. A lost one is known to the microsecond and has the phase in which it was due: the first loss of
+    /// a fault must not pass as one before it.
     fn take_losses(&mut self, record: &'a Record, timeline: &Timeline<'a>) {
         for event in &record.events {
             let What::Lost(request) = &event.what else { continue };
@@ -179,30 +215,41 @@ impl<'a> Tally<'a> {
                 Some(lane) if !tainted && !is_control => attribute(timeline, &lane.service, request),
                 _ => Attribution::UNEXPLAINED,
             };
-            let at = slot.unwrap_or_else(|| {
-                self.slots.push(Slot {
-                    lane: &request.lane,
-                    is_control,
-                    start_us: request.intended_us,
-                    length_us: 0,
-                    phase: timeline.phase_at(request.intended_us),
-                    tainted,
-                    kinds: BTreeMap::new(),
-                    described: BTreeMap::new(),
-                    doubtful: BTreeMap::new(),
-                    response: None,
-                });
-                self.slots.len() - 1
-            });
-            let slot = &mut self.slots[at];
-            let described = slot.described.entry(request.outcome).or_default();
-            *described += 1;
-            let counted = slot.kinds.entry(request.outcome).or_default();
-            *counted = (*counted).max(*described);
-            if tainted && !slot.tainted {
-                *slot.doubtful.entry(request.outcome).or_default() += 1;
+            let phase = timeline.phase_at(request.intended_us);
+            let single = |tainted: bool| Slot {
+                lane: &request.lane,
+                is_control,
+                start_us: request.intended_us,
+                length_us: 0,
+                phase,
+                delay_us: 0,
+                tainted,
+                kinds: BTreeMap::from([(request.outcome, 1)]),
+                described: BTreeMap::new(),
+                doubtful: BTreeMap::new(),
+                moved: BTreeMap::new(),
+                response: None,
+            };
+            match slot {
+                Some(at) => {
+                    let of_interval = self.slots[at].tainted;
+                    let elsewhere = self.slots[at].phase != phase;
+                    self.slots[at].describe(request.outcome, elsewhere, tainted);
+                    if elsewhere {
+                        let mut own = single(of_interval);
+                        own.doubtful.extend((tainted && !of_interval).then_some((request.outcome, 1)));
+                        self.slots.push(own);
+                    }
+                }
+                None => self.slots.push(single(tainted)),
             }
-            self.losses.push(Loss { request, phase: slot.phase, is_control, tainted, why });
+            self.losses.push(Loss { request, phase, is_control, tainted, why });
+        }
+        for slot in &mut self.slots {
+            for (outcome, moved) in std::mem::take(&mut slot.moved) {
+                // Not below zero: each that was moved had been counted when it was described.
+                slot.kinds.entry(outcome).and_modify(|count| *count = count.saturating_sub(moved));
+            }
         }
         self.losses.sort_by_key(|loss| loss.request.intended_us);
     }
@@ -282,6 +329,50 @@ impl<'a> Tally<'a> {
         self.losses
             .iter()
             .filter(move |loss| scope.takes(&loss.request.lane, loss.is_control, loss.phase, loss.tainted))
+    }
+
+    /// The intervals that prove nothing, those that touch and have the same reason put together; by lane and time.
+    #[must_use]
+    pub fn stretches(&self) -> Vec<Stretch<'a>> {
+        let mut stretches: Vec<Stretch<'a>> = Vec::new();
+        for slot in self.slots[..self.intervals].iter().filter(|slot| slot.tainted) {
+            let by = if slot.delay_us > SEND_LAG_MAX_US {
+                TaintedBy::OwnDelay
+            } else if self.tainted_since.is_some_and(|since| slot.start_us >= since) {
+                TaintedBy::Note
+            } else {
+                TaintedBy::Control
+            };
+            let to_us = slot.start_us.saturating_add(slot.length_us.max(0));
+            match stretches.last_mut() {
+                Some(last) if (last.lane, last.by) == (slot.lane, by) && slot.start_us <= last.to_us => {
+                    last.to_us = last.to_us.max(to_us);
+                    last.delay_us = last.delay_us.max(slot.delay_us);
+                }
+                _ => stretches.push(Stretch {
+                    lane: slot.lane,
+                    from_us: slot.start_us,
+                    to_us,
+                    delay_us: slot.delay_us,
+                    by,
+                }),
+            }
+        }
+        stretches
+    }
+
+    /// How late we were at most with a request of a lane, in sending it or in seeing its answer, in microseconds.
+    #[must_use]
+    pub fn delay_max_us(&self, lane: &str) -> i64 {
+        let of_lane = self.slots.iter().filter(|slot| slot.lane == lane);
+        of_lane.map(|slot| slot.delay_us).max().unwrap_or(0).max(0)
+    }
+
+    /// How much time the intervals of a lane cover, in microseconds.
+    #[must_use]
+    pub fn covered_us(&self, lane: &str) -> i64 {
+        let of_lane = self.slots.iter().filter(|slot| slot.lane == lane);
+        of_lane.fold(0, |sum, slot| sum.saturating_add(slot.length_us.max(0)))
     }
 
     /// The response times of a scope.

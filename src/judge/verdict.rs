@@ -58,6 +58,12 @@ pub struct Verdict {
     pub phases: BTreeMap<Phase, PhaseSummary>,
     /// Stretches of time whose requests are lost, in order.
     pub outages: Vec<Outage>,
+    /// Stretches of time whose requests prove nothing about the service, in order; at most [`TAINTED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tainted: Vec<Tainted>,
+    /// How many more of them there were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tainted_more: u64,
     /// How long it took to notice and to get over what was lost, for each lane and phase with a loss.
     #[serde(default)]
     pub recoveries: Vec<Recovery>,
@@ -78,6 +84,13 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// When requests began to count, in milliseconds since the run began: with the first phase. Before it the load
+    /// only waits for the service to be steady. Nothing where the run never came so far.
+    #[must_use]
+    pub fn counted_from_ms(&self) -> Option<f64> {
+        self.phases.values().map(|phase| phase.start_ms).min_by(f64::total_cmp)
+    }
+
     /// The verdict of an experiment of which there is no record, and why.
     #[must_use]
     pub fn not_run(experiment: &Experiment, reason: String) -> Self {
@@ -91,6 +104,8 @@ impl Verdict {
             lanes: BTreeMap::new(),
             phases: BTreeMap::new(),
             outages: Vec::new(),
+            tainted: Vec::new(),
+            tainted_more: 0,
             recoveries: Vec::new(),
             pods: Vec::new(),
             budgets: Vec::new(),
@@ -100,6 +115,54 @@ impl Verdict {
             undo: UndoSummary { complete: true, failed: Vec::new() },
         }
     }
+}
+
+/// Stretches of time in doubt that a verdict tells one by one.
+pub const TAINTED_MAX: usize = 100;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Why the requests of a stretch of time prove nothing about the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaintedBy {
+    /// evenkeel itself was late, by more than 100 ms, in sending a request or in seeing its answer.
+    OwnDelay,
+    /// A note of the run puts the measurement in doubt from some time on.
+    Note,
+    /// A control lane lost requests at that time.
+    Control,
+}
+
+impl TaintedBy {
+    /// In words, after "in doubt: ".
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::OwnDelay => "evenkeel itself was late",
+            Self::Note => "a note of the run says so",
+            Self::Control => "a control lane lost requests",
+        }
+    }
+}
+
+/// A stretch of time whose requests prove nothing about the service: what was lost in it is not held against the
+/// service, and nothing is held on its word.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tainted {
+    /// The lane.
+    pub lane: String,
+    /// Where its first interval begins, in milliseconds since the run began.
+    pub from_ms: f64,
+    /// Where its last interval ends.
+    pub to_ms: f64,
+    /// How late evenkeel may have been with one of its requests, at most, in milliseconds.
+    pub delay_ms: f64,
+    /// Why.
+    pub by: TaintedBy,
 }
 
 /// Requests by what became of them.
@@ -154,6 +217,12 @@ pub struct LaneSummary {
     pub latency_ms: Latency,
     /// Its longest outage in milliseconds; 0 without one, and for a control.
     pub longest_outage_ms: f64,
+    /// How late evenkeel was at most, in sending one of its requests or in seeing an answer, in milliseconds.
+    #[serde(default)]
+    pub send_lag_max_ms: f64,
+    /// How long its requests proved nothing about the service, in milliseconds.
+    #[serde(default)]
+    pub tainted_ms: f64,
     /// It is a control, which counts for nothing else.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_control: bool,

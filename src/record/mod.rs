@@ -30,5 +30,8 @@ pub const EVENTS_FILE: &str = "events.jsonl";
 /// The histograms of each lane and interval, as an `HdrHistogram` interval log V2.
 pub const LOAD_FILE: &str = "load.hlog";
 
+/// The note with which the clean-up begins: what the cluster does after it, evenkeel does itself.
+pub const LOAD_ENDED: &str = "load has ended; cleaning up";
+
 #[cfg(test)]
 mod tests;

@@ -89,13 +89,11 @@ fn reasons_and_findings(verdict: &Verdict) -> String {
 
 fn told(verdict: &Verdict, folder: &str) -> String {
     let latency = verdict.latency_ms;
-    let mut text = format!(
-        "requests: {}\nlatency: p50 {}, p99 {}, max {}\n",
-        loss(&verdict.requests),
-        duration(latency.p50),
-        duration(latency.p99),
-        duration(latency.max)
-    );
+    let mut text = format!("requests: {}\n", loss(&verdict.requests));
+    if verdict.requests.sent > 0 {
+        let (p50, p99, max) = (duration(latency.p50), duration(latency.p99), duration(latency.max));
+        let _ = writeln!(text, "latency: p50 {p50}, p99 {p99}, max {max}");
+    }
     for expected in &verdict.expectations {
         let mark = match expected.held {
             Some(true) => "held",

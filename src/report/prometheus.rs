@@ -42,6 +42,8 @@ pub fn render(verdict: &Verdict) -> String {
         bound_family(verdict),
         latency_family(verdict),
         outage_family(verdict),
+        lag_family(verdict),
+        tainted_family(verdict),
         expectation_family(verdict),
         finding_family(verdict),
         single(
@@ -122,6 +124,24 @@ fn outage_family(verdict: &Verdict) -> Family {
     family
 }
 
+fn lag_family(verdict: &Verdict) -> Family {
+    let help = "How late evenkeel was at most, in sending a request or in seeing its answer, by lane.";
+    let mut family = Family::new("evenkeel_send_lag_max_seconds", help);
+    for (lane, summary) in verdict.lanes.iter().take(MOST) {
+        family.add(&[("lane", lane)], summary.send_lag_max_ms / 1_000.0);
+    }
+    family
+}
+
+fn tainted_family(verdict: &Verdict) -> Family {
+    let help = "How long the requests of a lane proved nothing about the service: evenkeel was late, or in doubt.";
+    let mut family = Family::new("evenkeel_tainted_seconds", help);
+    for (lane, summary) in verdict.lanes.iter().take(MOST) {
+        family.add(&[("lane", lane)], summary.tainted_ms / 1_000.0);
+    }
+    family
+}
+
 fn expectation_family(verdict: &Verdict) -> Family {
     let help = "1 where an expectation held, 0 where not, -1 where it cannot be told.";
     let mut family = Family::new("evenkeel_expectation_held", help);
@@ -186,5 +206,11 @@ mod tests {
         }
         assert!(text.contains(r#"verdict="broken"} 1"#) && text.contains(r#"cause="prestop-missing"} 139"#), "{text}");
         assert!(text.contains(r#"phase="fault",quantile="0.99"} 0.212"#), "{text}");
+        let text = render(&sample::inconclusive());
+        assert!(
+            text.contains(r#"evenkeel_send_lag_max_seconds{experiment="drain-one-node",lane="new"} 1.31"#),
+            "{text}"
+        );
+        assert!(text.contains(r#"evenkeel_tainted_seconds{experiment="drain-one-node",lane="new"} 1.4"#), "{text}");
     }
 }

@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    record::event::{
-        BudgetSeen, ContainerSeen, EndReason, EndpointSeen, Event, EvictionAnswer, EvictionSeen, KubeEventSeen, Micros,
-        NodeSeen, NoteKind, PodSeen, StepState, UndoState, What, WorkloadSeen,
+    record::{
+        LOAD_ENDED,
+        event::{
+            BudgetSeen, ContainerSeen, EndReason, EndpointSeen, Event, EvictionAnswer, EvictionSeen, KubeEventSeen,
+            Micros, NodeSeen, NoteKind, PodSeen, StepState, UndoState, What, WorkloadSeen,
+        },
     },
     report::wording::{cut, plain},
 };
@@ -93,6 +96,8 @@ pub struct Story {
     workloads: BTreeMap<String, WorkloadSeen>,
     /// Load has begun; before that no budget can be kept, since its pods are still coming.
     begun: bool,
+    /// Load has ended: pods go since evenkeel cleans up, and nobody asks them any more.
+    over: bool,
 }
 
 type Told = Vec<(About, Tone, String)>;
@@ -115,13 +120,15 @@ impl Story {
             What::Workload(workload) => self.workload(workload),
             other => {
                 self.begun |= matches!(other, What::Phase { .. });
+                self.over |= matches!(other, What::Note(note) if note.text == LOAD_ENDED);
                 without_memory(other)
             }
         };
+        let own_doing = |about: About| self.over && matches!(about, About::Pod | About::Budget | About::Workload);
         let moment = |(about, tone, text): (About, Tone, String)| Moment {
             at_us: event.at_us,
             about,
-            tone,
+            tone: if own_doing(about) { Tone::Plain } else { tone },
             text: cut(&plain(&text), MOST_CHARS),
         };
         told.into_iter().map(moment).collect()
@@ -400,6 +407,41 @@ mod tests {
             told(vec![What::Phase { phase: Phase::Fault }, What::Eviction(eviction)]),
             ["phase fault begins", "eviction of shop-1, attempt 2 was refused by its budget (429)"]
         );
+    }
+
+    #[test]
+    fn what_the_clean_up_does_to_pods_and_budgets_after_the_load_is_not_bad() {
+        let budget = |current_healthy| {
+            What::Budget(BudgetSeen {
+                name: "shop".to_owned(),
+                selector: BTreeMap::default(),
+                current_healthy,
+                desired_healthy: 2,
+                disruptions_allowed: 0,
+                expected_pods: 3,
+                observed: true,
+            })
+        };
+        let note = |text: &str| What::Note(crate::record::event::Note { kind: NoteKind::Info, text: text.to_owned() });
+        let killed = |p: &mut PodSeen| {
+            p.container = ContainerSeen::Terminated {
+                exit_code: 137,
+                reason: "Error".to_owned(),
+                started_at: String::new(),
+                finished_at: String::new(),
+            };
+        };
+        let tones = |marker: &str| {
+            let whats =
+                [What::Phase { phase: Phase::After }, budget(3), pod(|_| {}), note(marker), budget(0), pod(killed)];
+            let events: Vec<Event> = whats.into_iter().map(|what| Event { at_us: 0, what }).collect();
+            let told = Story::of(&events).into_iter().filter(|moment| moment.about != About::Run);
+            told.map(|moment| (moment.tone, moment.text)).collect::<Vec<_>>()
+        };
+        let text = ["budget shop is broken: 0 healthy, 2 wanted", "pod shop-1 on worker2 exited with 137 (Error)"]
+            .map(str::to_owned);
+        assert_eq!(tones(LOAD_ENDED), text.clone().map(|text| (Tone::Plain, text)));
+        assert_eq!(tones("load goes on"), text.map(|text| (Tone::Bad, text)));
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::{
     observe,
     plan::{self, Plan},
     record::{
+        LOAD_ENDED,
         clock::{Clock, Sink},
         error::RecordError,
         event::{EndReason, Ended, FORMAT, Note, NoteKind, Started, What},
@@ -177,7 +178,7 @@ pub async fn conduct(order: &Order<'_>, live: Live) -> Result<RunEnd, RunError> 
         None => Ok(()),
     };
     drop(messages);
-    note(&sink, NoteKind::Info, "load has ended; cleaning up".to_owned());
+    note(&sink, NoteKind::Info, LOAD_ENDED.to_owned());
     let undo = run.stage.undo.undo_all().await;
     run.stage.undo.close(&undo).await;
     watches.stop().await;

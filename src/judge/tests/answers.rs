@@ -8,7 +8,7 @@ use crate::{
     judge::{
         answer::Grounds,
         judge,
-        verdict::{Answer, Verdict},
+        verdict::{Answer, Tainted, TaintedBy, Verdict},
     },
     record::event::{EndReason, EvictionAnswer, NoteKind, Outcome, StepState, UndoChange, UndoState, What},
 };
@@ -115,10 +115,85 @@ fn doubts_keep_a_run_from_holding_and_do_not_save_one_that_is_broken() {
 }
 
 #[test]
-fn one_late_interval_among_hundreds_is_no_doubt() {
+fn one_late_interval_among_hundreds_keeps_a_run_from_holding_and_is_told_with_its_time() {
     let mut scene = Scene::three_pods();
     scene.late(200, 150_000);
-    assert_eq!(judge(&scene.record()).verdict, Answer::Held);
+    let verdict = judge(&scene.record());
+    let reason = "held up by up to 150 ms in 1 of 600 intervals (20.00 s to 20.10 s)";
+    assert_answer(&verdict, Answer::Inconclusive, reason);
+    let mut pacing = Scene::three_pods();
+    pacing.late(200, 100_000);
+    let quiet = judge(&pacing.record());
+    assert_eq!((quiet.verdict, quiet.tainted, quiet.tainted_more), (Answer::Held, Vec::new(), 0));
+    assert!((quiet.lanes["new"].send_lag_max_ms - 100.0).abs() < 1e-9, "{:?}", quiet.lanes["new"]);
+}
+
+#[test]
+fn intervals_in_doubt_that_touch_are_told_as_one_stretch_with_the_longest_delay() {
+    let mut scene = Scene::three_pods();
+    for (index, lag) in [(100, 150_000), (101, 700_000), (102, 120_000), (250, 200_000)] {
+        scene.late(index, lag);
+    }
+    scene.lags.insert(("reused".to_owned(), 101), 700_000);
+    let verdict = judge(&scene.record());
+    let of_new = |from_ms, to_ms, delay_ms, lane: &str| Tainted {
+        lane: lane.to_owned(),
+        from_ms,
+        to_ms,
+        delay_ms,
+        by: TaintedBy::OwnDelay,
+    };
+    let stretches = [
+        of_new(10_000.0, 10_300.0, 700.0, "new"),
+        of_new(10_100.0, 10_200.0, 700.0, "reused"),
+        of_new(25_000.0, 25_100.0, 200.0, "new"),
+    ];
+    assert_eq!(verdict.tainted, stretches);
+    assert!((verdict.lanes["new"].tainted_ms - 400.0).abs() < 1e-6);
+    assert!((verdict.lanes["reused"].send_lag_max_ms - 700.0).abs() < 1e-6);
+    // A stall that met both lanes is told once.
+    let reason = "up to 700 ms in 5 of 600 intervals (10.00 s to 10.30 s, 25.00 s to 25.10 s)";
+    assert_answer(&verdict, Answer::Inconclusive, reason);
+}
+
+#[test]
+fn of_many_stretches_in_doubt_the_first_are_told_and_the_others_counted() {
+    let mut scene = Scene::three_pods();
+    (0..130).for_each(|n| scene.late(2 * n, 150_000));
+    let verdict = judge(&scene.record());
+    assert_eq!((verdict.tainted.len(), verdict.tainted_more), (100, 30));
+    assert!((verdict.lanes["new"].tainted_ms - 13_000.0).abs() < 1e-6, "{:?}", verdict.lanes["new"]);
+    let reason = "(0.00 s to 0.10 s, 0.20 s to 0.30 s, 0.40 s to 0.50 s, 127 more until 25.90 s)";
+    assert_answer(&verdict, Answer::Inconclusive, reason);
+}
+
+/// As one kept as a baseline by an earlier version.
+#[test]
+fn a_verdict_without_what_is_told_of_doubts_is_still_read() {
+    let mut scene = Scene::three_pods();
+    scene.late(200, 150_000);
+    let mut old = serde_json::to_value(judge(&scene.record())).unwrap();
+    let lag = old["lanes"]["new"].as_object_mut().unwrap().remove("send_lag_max_ms");
+    old["lanes"]["new"].as_object_mut().unwrap().remove("tainted_ms");
+    let tainted = old.as_object_mut().unwrap().remove("tainted");
+    assert_eq!((lag, tainted.unwrap()[0]["by"].as_str()), (Some(json!(150.0)), Some("own_delay")));
+    let read: Verdict = serde_json::from_value(old).unwrap();
+    assert_eq!((read.verdict, read.tainted, read.tainted_more), (Answer::Inconclusive, Vec::new(), 0));
+}
+
+#[test]
+fn a_stretch_in_doubt_says_whether_a_note_or_a_control_lane_put_it_there() {
+    let mut noted = Scene::three_pods();
+    noted.note(15.0, NoteKind::Taint, "ports ran out");
+    let verdict = judge(&noted.record());
+    let told: Vec<_> = verdict.tainted.iter().map(|one| (one.lane.as_str(), one.from_ms, one.to_ms, one.by)).collect();
+    let note = TaintedBy::Note;
+    assert_eq!(told, [("new", 15_000.0, 30_000.0, note), ("reused", 15_000.0, 30_000.0, note)]);
+    let mut control = with_control(Scene::three_pods());
+    control.lose_reused(Outcome::Refused, "another", 12.0);
+    let verdict = judge(&control.record());
+    let told: Vec<_> = verdict.tainted.iter().map(|one| (one.lane.as_str(), one.by)).collect();
+    assert_eq!(told, [("new", TaintedBy::Control)]);
 }
 
 #[test]

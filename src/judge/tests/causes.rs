@@ -385,16 +385,20 @@ fn the_advised_sleep_is_the_measured_time_rounded_up_with_a_margin() {
     // The last loss is sent 0.97 s after the deletion: 1 s, and 2 s on top.
     assert!(verdict.findings[0].advice.contains("sleep.seconds: 3"), "{}", verdict.findings[0].advice);
     assert!(verdict.findings[0].advice.contains("now sleeps 0.30 s"), "{}", verdict.findings[0].advice);
+    let sum =
+        "until 0.97 s after its deletion: set lifecycle.preStop.sleep.seconds: 3 (1 s, rounded up, and 2 s of margin)";
+    assert!(verdict.findings[0].advice.ends_with(sum), "{}", verdict.findings[0].advice);
 }
 
 #[test]
 fn the_findings_that_a_file_may_expect_are_those_that_the_judge_can_name() {
     use crate::judge::{
         finding::{BUDGET_BROKEN, DRAIN_BLOCKED, STEADY_STATE_NOT_MET},
+        killed::KILLED_AT_GRACE_END,
         slow::SLOW_REQUESTS,
     };
     let mut named: Vec<&str> = Cause::ALL.into_iter().map(Cause::as_str).collect();
-    named.extend([DRAIN_BLOCKED, BUDGET_BROKEN, STEADY_STATE_NOT_MET, SLOW_REQUESTS]);
+    named.extend([DRAIN_BLOCKED, BUDGET_BROKEN, STEADY_STATE_NOT_MET, SLOW_REQUESTS, KILLED_AT_GRACE_END]);
     let mut known: Vec<&str> = crate::experiment::findings::FINDINGS.iter().map(|(id, _)| *id).collect();
     named.sort_unstable();
     known.sort_unstable();

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::builder::Scene;
 use crate::{
-    judge::{judge, verdict::Expected},
+    judge::{
+        judge,
+        verdict::{Answer, Expected},
+    },
     record::event::{EvictionAnswer, Outcome, RetrySafe, StepState, What},
 };
 
@@ -105,6 +108,14 @@ fn no_loss_in_too_few_requests_says_nothing() {
     assert_eq!(measured(short(2.9), &expect).held, None);
     assert_eq!(measured(short(3.0), &expect).held, Some(true));
     assert_eq!(measured(short(3.0), &json!({ "lost": { "atMost": 0, "phase": "after" } })).held, None);
+    for some in [json!({ "atMost": 1 }), json!({ "share": "1%" })] {
+        let expect = json!({ "lost": some });
+        assert_eq!(measured(short(1.4), &expect).held, None, "{some}: 280 requests");
+        assert_eq!(measured(short(1.5), &expect).held, Some(true), "{some}: 300 requests");
+    }
+    let mut losing = short(1.4);
+    losing.lose_many(Outcome::Refused, 0.2, 3);
+    assert_eq!(measured(losing, &json!({ "lost": { "atMost": 1 } })).held, Some(false), "too many are too many");
 }
 
 #[test]
@@ -120,10 +131,28 @@ fn a_percentile_is_held_against_its_bound() {
         let expect = json!({ "latency": { "percentile": percentile, "atMost": most } });
         assert_eq!(measured(Scene::three_pods(), &expect).held, held, "{percentile} {most}");
     }
-    let mut short = Scene::three_pods();
-    short.end = 4.9;
-    let expect = json!({ "latency": { "percentile": "p999", "atMost": "1s" } });
-    assert_eq!(measured(short, &expect).held, None, "980 requests don't tell 1 of 1000");
+}
+
+#[test]
+fn a_percentile_needs_three_requests_beyond_it_to_be_told() {
+    let of = |requests: u32, percentile: &str, most: &str| {
+        let mut short = Scene::three_pods();
+        short.end = f64::from(requests) / 200.0;
+        measured(short, &json!({ "latency": { "percentile": percentile, "atMost": most } })).held
+    };
+    for (percentile, too_few, enough) in [("p99", 280, 300), ("p999", 2_980, 3_000), ("max", 280, 300)] {
+        assert_eq!(of(too_few, percentile, "1s"), None, "{percentile} of {too_few}");
+        assert_eq!(of(enough, percentile, "1s"), Some(true), "{percentile} of {enough}");
+    }
+    // Ten requests of each interval take from 1 to 10 ms: few of them already tell that too many are slower.
+    for (requests, percentile, most, held) in [
+        (40, "p99", "9ms", Some(false)),
+        (40, "max", "9ms", Some(false)),
+        (40, "p90", "10ms", Some(true)),
+        (20, "p90", "10ms", None),
+    ] {
+        assert_eq!(of(requests, percentile, most), held, "{percentile} of {requests} within {most}");
+    }
 }
 
 #[test]
@@ -131,7 +160,42 @@ fn the_longest_outage_is_held_against_its_bound() {
     for (most, held) in [("300ms", Some(false)), ("400ms", Some(true))] {
         assert_eq!(measured(losing(), &json!({ "outage": { "atMost": most } })).held, held, "{most}");
     }
-    assert_eq!(measured(losing(), &json!({ "outage": { "atMost": "1ms", "lane": "reused" } })).held, Some(true));
+    let reused = |most: &str| measured(losing(), &json!({ "outage": { "atMost": most, "lane": "reused" } })).held;
+    assert_eq!((reused("10ms"), reused("9ms"), reused("1ms")), (Some(true), None, None), "a request every 10 ms");
+}
+
+/// What lies between two requests is not seen, however many there are of them.
+#[test]
+fn an_outage_shorter_than_the_time_between_two_requests_cannot_be_told() {
+    let sparse = |share: u64| {
+        let mut record = Scene::three_pods().expecting(&json!([{ "outage": { "atMost": "50ms" } }])).record();
+        for event in &mut record.events {
+            if let What::Load(counts) = &mut event.what {
+                let asked = counts.lane == "new" || (counts.start_us / 100_000) % 10 < 1;
+                counts.by_outcome.insert(Outcome::Ok, if asked { 10 } else { share });
+            }
+        }
+        judge(&record)
+    };
+    assert_eq!(sparse(5).verdict, Answer::Held);
+    let verdict = sparse(0);
+    assert_eq!(verdict.expectations[0].held, None);
+    assert!(
+        verdict.reasons[0].contains("lane reused sent a request only every 100 ms")
+            && verdict.reasons[0].contains("20/s"),
+        "{:?}",
+        verdict.reasons
+    );
+}
+
+#[test]
+fn that_there_is_no_outage_at_all_is_told_as_that_nothing_is_lost() {
+    let expect = json!({ "outage": { "atMost": "0s" } });
+    let mut short = Scene::three_pods();
+    short.end = 2.9;
+    assert_eq!(measured(short, &expect).held, None);
+    assert_eq!(measured(Scene::three_pods(), &expect).held, Some(true));
+    assert_eq!(measured(losing(), &expect).held, Some(false));
 }
 
 /// One pod of three is evicted at 10 s while the budget asks for so many; its replacement is ready at 13 s.

@@ -6,6 +6,8 @@ mod causes;
 mod claims;
 mod comparisons;
 mod expectations;
+mod killed;
+mod phases;
 mod random;
 mod remedies;
 mod scenes;

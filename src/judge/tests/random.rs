@@ -190,6 +190,8 @@ proptest! {
         verdict.phases.values().for_each(|phase| assert_adds_up(&phase.requests));
         let of_lanes = verdict.lanes.values().fold(0_u64, |sum, lane| sum.saturating_add(lane.requests.lost));
         prop_assert_eq!(of_lanes, verdict.requests.lost);
+        let of_phases = verdict.phases.values().fold(0_u64, |sum, phase| sum.saturating_add(phase.requests.lost));
+        prop_assert!(of_phases <= verdict.requests.lost, "{} of {}", of_phases, verdict.requests.lost);
         let text = serde_json::to_string(&verdict).unwrap();
         prop_assert!(serde_json::from_str::<crate::judge::verdict::Verdict>(&text).is_ok());
     }

@@ -43,6 +43,9 @@ fn a_hook_of_another_kind_is_taken_away_and_a_short_grace_is_raised() {
     let patch = patch_of(&scene, "prestop-too-short");
     assert_eq!(container(&patch)["lifecycle"]["preStop"], json!({ "exec": null, "sleep": { "seconds": 3 } }));
     assert_eq!(patch.body["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 13);
+    let advice = verdict_of(&scene).findings.remove(0).advice;
+    let sum = "terminationGracePeriodSeconds: 13 (the sleep, and 10 s for the process after it; 2 now)";
+    assert!(advice.ends_with(sum), "{advice}");
 }
 
 #[test]

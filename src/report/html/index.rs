@@ -70,7 +70,7 @@ fn write_case(out: &mut String, case: &SuiteCase) {
         out,
         "<small>{} · p99 {} · {} · took {}</small></div></a>",
         E(&loss(&verdict.requests)),
-        duration(verdict.latency_ms.p99),
+        if verdict.requests.sent > 0 { duration(verdict.latency_ms.p99) } else { "–".to_owned() },
         if verdict.outages.is_empty() {
             "no outage".to_owned()
         } else {

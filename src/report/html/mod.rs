@@ -6,7 +6,7 @@
 //!
 //! * [`top`]: verdict, figures, causes, advice.
 //! * [`timeline`]: lanes, happenings and pods over time, from [`series`], [`chart`], [`cluster`] and [`strip`] on one
-//!   [`axis`].
+//!   [`axis`]; where the measurement is in doubt, hatched by [`doubt`].
 //! * [`tables`]: expectations, requests, steps; [`claims`]: outages, budgets and pods as measured; [`percentiles`]: the
 //!   curve.
 //! * [`background`]: moments, environment, file and plan, these as [`yaml`].
@@ -17,6 +17,7 @@ pub mod background;
 pub mod chart;
 pub mod claims;
 pub mod cluster;
+pub mod doubt;
 pub mod escape;
 pub mod index;
 pub mod percentiles;
@@ -45,7 +46,7 @@ pub fn render(record: &Record, verdict: &Verdict) -> String {
     top::write(&mut body, record, verdict);
     timeline::write(&mut body, axis, record, verdict, &story);
     tables::write(&mut body, verdict);
-    percentiles::write(&mut body, &record.intervals);
+    percentiles::write(&mut body, &record.intervals, verdict.counted_from_ms());
     claims::write(&mut body, verdict);
     background::write(&mut body, record, &story);
     let title = format!("{}: {}", verdict.verdict.as_str(), verdict.experiment);

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
+    axis,
     chart::{LogScale, Mark},
     escape::E,
     series::Times,
@@ -22,10 +23,12 @@ const POINTS_PER_NINE: u32 = 20;
 /// Width of the drawing in its own units.
 const WIDTH: f64 = 1_000.0;
 
-/// Writes the section; nothing where no request was answered.
-pub fn write(out: &mut String, intervals: &[RecordedInterval]) {
+/// Writes the section; nothing where no request was answered. Intervals before the first phase, in milliseconds since
+/// the run began, count here as little as in the tables.
+pub fn write(out: &mut String, intervals: &[RecordedInterval], counted_from_ms: Option<f64>) {
     let mut by_lane: BTreeMap<&str, Vec<&Samples>> = BTreeMap::new();
-    for interval in intervals {
+    let counts = |interval: &&RecordedInterval| counted_from_ms.is_none_or(|from| axis::ms(interval.start_us) >= from);
+    for interval in intervals.iter().filter(counts) {
         by_lane.entry(&interval.lane).or_default().push(&interval.response);
     }
     let lanes: Vec<(&str, Samples)> = by_lane
@@ -110,7 +113,7 @@ mod tests {
         let mut out = String::new();
         let intervals =
             [interval("<new>", (1..=999).chain([100_000])), interval("reused", 1..=10), interval("reused", 11..=20)];
-        write(&mut out, &intervals);
+        write(&mut out, &intervals, None);
         assert_eq!(out.matches(r#"class="curve lane"#).count(), 2);
         assert!(out.contains("&lt;new&gt;, 1,000 requests, slowest 100 ms") && out.contains("reused, 20 requests"));
         let line = out.split_once(r#"class="curve lane0" d="M"#).unwrap().1.split_once('"').unwrap().0;
@@ -122,7 +125,21 @@ mod tests {
     #[test]
     fn without_an_answer_there_is_no_curve() {
         let mut out = String::new();
-        write(&mut out, &[interval("new", std::iter::empty())]);
+        write(&mut out, &[interval("new", std::iter::empty())], None);
         assert_eq!(out, "");
+    }
+
+    #[test]
+    fn the_load_before_the_first_phase_does_not_count() {
+        let early = interval("new", 1..=50);
+        let mut counted = interval("new", 1..=20);
+        counted.start_us = 250_000;
+        let told = |from: Option<f64>| {
+            let mut out = String::new();
+            write(&mut out, &[early.clone(), counted.clone()], from);
+            out
+        };
+        assert!(told(Some(200.0)).contains("new, 20 requests"), "{}", told(Some(200.0)));
+        assert!(told(Some(0.0)).contains("new, 70 requests"), "{}", told(Some(0.0)));
     }
 }

@@ -73,7 +73,8 @@ fn table_of_requests(out: &mut String, verdict: &Verdict) {
             count(requests.unsent),
         );
         for time in [p50, p90, p99, p999, max] {
-            let _ = write!(out, "<td>{}</td>", duration(time));
+            // Of no request there is no time.
+            let _ = write!(out, "<td>{}</td>", if requests.sent > 0 { duration(time) } else { "–".to_owned() });
         }
         let _ = write!(out, "<td>{}</td></tr>", outage.map_or("–".to_owned(), duration));
     };

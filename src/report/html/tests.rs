@@ -2,7 +2,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{escape::Sentence, *};
-use crate::{exit_code::ExitCode, record::event::What, report::sample};
+use crate::{
+    exit_code::ExitCode,
+    experiment::schema::Phase,
+    judge::verdict::Requests,
+    record::event::What,
+    report::{sample, wording::count},
+};
 
 /// The most that a report may have, whatever is in the record.
 const MOST_BYTES: usize = 1_500_000;
@@ -124,10 +130,59 @@ fn the_verdict_stands_first_then_causes_then_time() {
     assert!(places.is_sorted(), "{places:?}");
 }
 
+/// The load that only waits for the service to be steady is in the charts, and in no count.
+#[test]
+fn a_lane_has_the_same_count_wherever_it_stands() {
+    let mut record = sample::record();
+    for event in &mut record.events {
+        if matches!(event.what, What::Phase { phase: Phase::Before }) {
+            event.at_us = 2_000_000;
+        }
+    }
+    let verdict = crate::judge::judge(&record);
+    let whole = crate::judge::judge(&sample::record()).lanes["new"].requests.sent;
+    let Requests { sent, lost, .. } = verdict.lanes["new"].requests;
+    assert!(sent < whole, "{sent} of {whole}");
+    let html = render(&record, &verdict);
+    let row = format!("<th>lane new</th><td>{}</td>", count(sent));
+    let label = format!("<small>{} of {}, ", count(lost), count(sent));
+    let curve = format!("new, {} requests", count(sent));
+    for told in [row, label, curve] {
+        assert!(html.contains(&told), "{told}");
+    }
+    for stale in [format!(" of {}, ", count(whole)), format!("new, {} requests", count(whole))] {
+        assert!(!html.contains(&stale), "{stale}");
+    }
+}
+
+#[test]
+fn a_phase_without_a_request_has_no_response_times() {
+    let mut verdict = sample::held();
+    let row = |verdict: &Verdict| {
+        let html = render(&sample::record(), verdict);
+        html.split_once("<th>phase undo</th>").unwrap().1.split_once("</tr>").unwrap().0.to_owned()
+    };
+    assert!(row(&verdict).contains("<td>8.4 ms</td>"), "{}", row(&verdict));
+    let undo = verdict.phases.get_mut(&Phase::Undo).unwrap();
+    (undo.requests, undo.latency_ms) = Default::default();
+    let empty = row(&verdict);
+    assert!(!empty.contains(" ms") && empty.matches("<td>–</td>").count() >= 6, "{empty}");
+}
+
+#[test]
+fn what_is_in_doubt_is_hatched_in_every_chart_of_its_lane_and_explained() {
+    let html = render(&sample::record(), &sample::inconclusive());
+    // Two lanes with a chart of losses and one of response times each.
+    assert_eq!(html.matches("<i class=\"hatch\" data-a=").count(), 4);
+    assert_eq!(html.matches("in doubt: evenkeel late or not sending, a note, a control lane in trouble").count(), 2);
+    let quiet = render(&sample::record(), &sample::held());
+    assert!(!quiet.contains("<i class=\"hatch\"") && !quiet.contains("in doubt"));
+}
+
 #[test]
 fn elements_are_closed_in_the_order_in_which_they_were_opened() {
     let index = crate::report::suite::index_html("nightly", &[]);
-    for html in [rendered(), render(&sample::record(), &sample::held()), index] {
+    for html in [rendered(), render(&sample::record(), &sample::inconclusive()), index] {
         let body = html.split_once("<body>").unwrap().1;
         let body = body.split_once("<script>").map_or(body, |(before, _)| before);
         let mut open: Vec<&str> = Vec::new();
@@ -209,6 +264,7 @@ fn pages_can_be_written_out_to_be_looked_at() {
         ("judged.html", render(&sample::record(), &crate::judge::judge(&sample::record()))),
         ("index.html", crate::report::suite::index_html("nightly 2026-11-20", &suite())),
         ("held.html", render(&sample::record(), &sample::held())),
+        ("inconclusive.html", render(&sample::record(), &sample::inconclusive())),
         ("error.html", render(&sample::record(), &sample::error())),
     ];
     assert!(pages.iter().all(|(_, html)| html.ends_with("</html>\n")));

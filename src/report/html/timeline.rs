@@ -11,6 +11,7 @@ use super::{
     axis::Axis,
     chart::{self, Chart, Mark},
     cluster::{self, Group},
+    doubt,
     escape::E,
     series::{self, LaneSeries},
 };
@@ -56,7 +57,7 @@ pub fn write(out: &mut String, axis: Axis, record: &Record, verdict: &Verdict, s
     overlay(out, axis, verdict);
     header(out, axis, verdict);
     for (at, lane) in lanes.iter().enumerate() {
-        write_lane(out, axis, width_ms, lane, at, record);
+        write_lane(out, axis, width_ms, lane, at, (record, verdict));
     }
     let all_lanes = verdict.lanes.len();
     if all_lanes > lanes.len() {
@@ -118,37 +119,52 @@ fn place(out: &mut String, axis: Axis, kind: &str, class: &str, from: f64, to: f
     );
 }
 
-fn write_lane(out: &mut String, axis: Axis, width_ms: f64, lane: &LaneSeries, at: usize, record: &Record) {
+fn write_lane(
+    out: &mut String,
+    axis: Axis,
+    width_ms: f64,
+    lane: &LaneSeries,
+    at: usize,
+    (record, verdict): (&Record, &Verdict),
+) {
     let asked = record.experiment.spec.lane(&lane.name);
     let how = asked
         .map_or(String::new(), |one| format!("{}, {}, {}", one.rate, vantage(one.from), connections(one.connections)));
-    let (sent, lost) = lane.bins.iter().fold((0, 0), |(sent, lost), bin| (sent + bin.sent, lost + bin.lost));
+    // The verdict's own counts, so that the page has one number: the bins also show the load before the first phase,
+    // which only waits for the service to be steady.
+    let (sent, lost) = verdict.lanes.get(&lane.name).map_or((0, 0), |one| (one.requests.sent, one.requests.lost));
+    let hatches = doubt::hatches(axis, width_ms, lane, verdict);
+    let legend = if hatches.is_empty() { "" } else { doubt::LEGEND };
     let colour = at % 6;
     let _ = write!(
         out,
-        r#"<div class="lane lane{colour}"><h3><i class="dot"></i>lane {}<small>{}</small></h3>"#,
+        r#"<div class="lane lane{colour}"><h3><i class="dot"></i>lane {}<small>{}</small>{legend}</h3>"#,
         E(&lane.name),
         E(&how)
     );
     let label = format!("<span>lost</span><small>{} of {}, {}</small>", count(lost), count(sent), share(lost, sent));
     match chart::lost(lane, axis, width_ms) {
-        Some(chart) => write_chart(out, "losses", &label, &chart),
+        Some(chart) => write_chart(out, "losses", &label, &chart, &hatches),
         None => {
             let _ = write!(
                 out,
-                r#"<div class="row none"><div class="label">{label}</div><div class="plot"><em>no request lost</em></div></div>"#
+                r#"<div class="row none"><div class="label">{label}</div><div class="plot">{hatches}<em>no request lost</em></div></div>"#
             );
         }
     }
     if let Some(chart) = chart::latency(lane, axis, width_ms) {
         let key = r#"<span>response time</span><small class="key"><i class="k50"></i>p50 <i class="k99"></i>p99 <i class="kmax"></i>max</small>"#;
-        write_chart(out, "times", key, &chart);
+        write_chart(out, "times", key, &chart, &hatches);
     }
     out.push_str("</div>");
 }
 
-fn write_chart(out: &mut String, class: &str, label: &str, chart: &Chart) {
-    let _ = write!(out, r#"<div class="row {class}"><div class="label">{label}</div><div class="plot">{}"#, chart.svg);
+fn write_chart(out: &mut String, class: &str, label: &str, chart: &Chart, hatches: &str) {
+    let _ = write!(
+        out,
+        r#"<div class="row {class}"><div class="label">{label}</div><div class="plot">{hatches}{}"#,
+        chart.svg
+    );
     for Mark { top, text } in &chart.marks {
         // The lowest mark of a scale stands on its line, the highest under it.
         let side = if *top > 90.0 { " up" } else { "" };

@@ -112,12 +112,12 @@ fn tiles(out: &mut String, verdict: &Verdict) {
     let outages = counted(verdict.outages.len() as u64, "outage");
     tile("longest outage", &duration(longest), &outages, if longest > 0.0 { "bad" } else { "" });
     let latency = verdict.latency_ms;
-    tile(
-        "response time, p99",
-        &duration(latency.p99),
-        &format!("p50 {}, slowest {}", duration(latency.p50), duration(latency.max)),
-        "",
-    );
+    if all.sent > 0 {
+        let note = format!("p50 {}, slowest {}", duration(latency.p50), duration(latency.max));
+        tile("response time, p99", &duration(latency.p99), &note, "");
+    } else {
+        tile("response time, p99", "–", "", "");
+    }
     let held = verdict.expectations.iter().filter(|expected| expected.held == Some(true)).count();
     let all_held = held == verdict.expectations.len();
     tile(

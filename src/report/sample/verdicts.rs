@@ -6,7 +6,7 @@ use crate::{
     experiment::schema::Phase,
     judge::verdict::{
         Answer, BudgetClaim, Expected, Finding, LaneSummary, Latency, Outage, Patch, PatchHow, PhaseSummary, PodClaim,
-        Requests, StepSummary, UndoSummary, Verdict,
+        Requests, StepSummary, Tainted, TaintedBy, UndoSummary, Verdict,
     },
     record::event::Outcome,
 };
@@ -49,6 +49,8 @@ pub fn held() -> Verdict {
         requests: requests(sent, &[], &[]),
         latency_ms: CALM,
         longest_outage_ms: 0.0,
+        send_lag_max_ms: 0.4,
+        tainted_ms: 0.0,
         is_control: false,
     };
     Verdict {
@@ -66,6 +68,8 @@ pub fn held() -> Verdict {
             (Phase::After, phase(16_030.0, 21_030.0, 2_000, CALM)),
         ]),
         outages: Vec::new(),
+        tainted: Vec::new(),
+        tainted_more: 0,
         recoveries: Vec::new(),
         pods: Vec::new(),
         budgets: Vec::new(),
@@ -103,6 +107,8 @@ pub fn broken() -> Verdict {
                     requests: requests(6_000, &[(Outcome::Refused, 118)], &[("prestop-missing", 118)]),
                     latency_ms: ROUGH,
                     longest_outage_ms: 1_240.0,
+                    send_lag_max_ms: 0.4,
+                    tainted_ms: 0.0,
                     is_control: false,
                 },
             ),
@@ -116,6 +122,8 @@ pub fn broken() -> Verdict {
                     ),
                     latency_ms: CALM,
                     longest_outage_ms: 180.0,
+                    send_lag_max_ms: 0.4,
+                    tainted_ms: 0.0,
                     is_control: false,
                 },
             ),
@@ -128,6 +136,8 @@ pub fn broken() -> Verdict {
         ]),
         recoveries: crate::judge::outage::recoveries(&outages()),
         outages: outages(),
+        tainted: Vec::new(),
+        tainted_more: 0,
         pods: vec![
             PodClaim {
                 pod: "shop-7d9f6c5b8-x2lqp".to_owned(),
@@ -237,8 +247,18 @@ pub fn inconclusive() -> Verdict {
     let mut verdict = held();
     verdict.verdict = Answer::Inconclusive;
     verdict.reasons = vec![
-        "the load generator itself stood still for 1.31 s from 9.200 s on, so 212 requests were never sent".to_owned(),
+        "212 requests that were due were never sent, for a reason of ours: lower the rate, or give evenkeel more \
+         processor time, ports or descriptors"
+            .to_owned(),
+        "the load generator was held up by up to 1310 ms in 28 of 420 intervals (9.20 s to 10.60 s): give it more \
+         processor time, or lower the rate"
+            .to_owned(),
     ];
+    for (name, lane) in &mut verdict.lanes {
+        (lane.send_lag_max_ms, lane.tainted_ms) = (1_310.0, 1_400.0);
+        let by = TaintedBy::OwnDelay;
+        verdict.tainted.push(Tainted { lane: name.clone(), from_ms: 9_200.0, to_ms: 10_600.0, delay_ms: 1_310.0, by });
+    }
     verdict.requests.sent -= 212;
     verdict.requests.ok -= 212;
     verdict.requests.unsent = 212;
