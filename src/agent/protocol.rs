@@ -225,15 +225,7 @@ pub enum Decoded {
 /// Moves all times of a message from one clock to another, which reads `by_us` more.
 #[must_use]
 pub fn shifted(mut message: LoadMessage, by_us: Micros) -> LoadMessage {
-    match &mut message {
-        LoadMessage::Interval(interval) => interval.counts.start_us += by_us,
-        LoadMessage::Lost(lost) => {
-            lost.intended_us += by_us;
-            lost.sent_us += by_us;
-            lost.ended_us += by_us;
-        }
-        LoadMessage::Note(_) => {}
-    }
+    message.shift(by_us);
     message
 }
 

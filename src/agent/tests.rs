@@ -18,7 +18,7 @@ use crate::{
         message::{ClosedInterval, LoadMessage},
     },
     record::{
-        event::{LaneInterval, LostRequest, Micros, Outcome, RetrySafe},
+        event::{LaneInterval, LostRequest, Micros, Outcome, PodAnswers, RetrySafe},
         samples::empty_histogram,
     },
 };
@@ -44,6 +44,8 @@ pub(super) fn lane(name: &str, rate_per_second: f64) -> LaneSpec {
 pub(super) fn interval(lane: &str, start_us: Micros, ok: u64) -> LoadMessage {
     let mut response = empty_histogram().unwrap();
     response.record_n(1_500, ok).unwrap();
+    let (first_us, last_us) = (Some(start_us + 7), Some(start_us + 80_000));
+    let of_pod = PodAnswers { answered: ok, new_connections: ok, first_us, last_us };
     let counts = LaneInterval {
         lane: lane.to_owned(),
         start_us,
@@ -51,6 +53,7 @@ pub(super) fn interval(lane: &str, start_us: Micros, ok: u64) -> LoadMessage {
         by_outcome: BTreeMap::from([(Outcome::Ok, ok)]),
         connections_opened: ok,
         send_lag_max_us: 40,
+        by_pod: BTreeMap::from([("pod-a".to_owned(), of_pod)]),
         ..LaneInterval::default()
     };
     LoadMessage::Interval(Box::new(ClosedInterval { counts, service: response.clone(), response }))
@@ -66,7 +69,11 @@ pub(super) fn lost(lane: &str, intended_us: Micros) -> LoadMessage {
         ended_us: intended_us + 200,
         connection_uses: 0,
         connection_age_us: 0,
+        bytes_out: 0,
         bytes_in: 0,
+        reached: None,
+        local: None,
+        peer: None,
         status: None,
         pod: None,
         retry_safe: RetrySafe::Yes,

@@ -55,7 +55,10 @@ pub fn pods(facts: &Facts<'_>) -> Vec<PodClaim> {
 #[derive(Debug, Default)]
 struct Answers {
     by_phase: BTreeMap<Phase, u64>,
-    /// The beginning of the first interval with an answer, and the end of the last.
+    /// Those of them that were the first on their connection.
+    new_by_phase: BTreeMap<Phase, u64>,
+    /// When the first of them was sent, and when the last had come; in records that do not say, the beginning of the
+    /// first interval with an answer, and the end of the last.
     span: Option<(Micros, Micros)>,
 }
 
@@ -65,14 +68,22 @@ fn answers<'a>(facts: &Facts<'a>) -> HashMap<&'a str, Answers> {
     for event in &facts.record.events {
         let What::Load(interval) = &event.what else { continue };
         let Some(phase) = facts.timeline.phase_at(interval.start_us) else { continue };
-        for (pod, count) in &interval.by_pod {
-            let Some(life) = facts.timeline.life_named(pod, interval.start_us) else { continue };
+        for (pod, told) in &interval.by_pod {
+            let seen = told.last_us.unwrap_or(interval.start_us);
+            let Some(life) = facts.timeline.life_named(pod, seen) else { continue };
             let answers = all.entry(&life.last.uid).or_default();
-            let sum = answers.by_phase.entry(phase).or_default();
-            *sum = sum.saturating_add(*count);
-            let end = interval.start_us.saturating_add(interval.length_us);
-            let (first, last) = answers.span.unwrap_or((interval.start_us, end));
-            answers.span = Some((first.min(interval.start_us), last.max(end)));
+            for (sums, count) in
+                [(&mut answers.by_phase, told.answered), (&mut answers.new_by_phase, told.new_connections)]
+            {
+                if count > 0 {
+                    let sum = sums.entry(phase).or_default();
+                    *sum = sum.saturating_add(count);
+                }
+            }
+            let from = told.first_us.unwrap_or(interval.start_us);
+            let to = told.last_us.unwrap_or(interval.start_us.saturating_add(interval.length_us));
+            let (first, last) = answers.span.unwrap_or((from, to));
+            answers.span = Some((first.min(from), last.max(to)));
         }
     }
     all
@@ -120,6 +131,7 @@ fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>, answers: A
         first_answer_ms: ms(answers.span.map(|(first, _)| first)),
         last_answer_after_ms: since_deletion(answers.span.map(|(_, last)| last)),
         answered: answers.by_phase,
+        new_connections: answers.new_by_phase,
     }
 }
 

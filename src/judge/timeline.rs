@@ -163,10 +163,11 @@ impl<'a> Timeline<'a> {
         for event in &record.events {
             let What::Load(interval) = &event.what else { continue };
             let end = interval.start_us.saturating_add(interval.length_us.max(0));
-            for pod in interval.by_pod.keys() {
-                let Some(place) = self.place_of(pod, interval.start_us) else { continue };
+            for (pod, answers) in &interval.by_pod {
+                let by = answers.last_us.unwrap_or(end);
+                let Some(place) = self.place_of(pod, answers.last_us.unwrap_or(interval.start_us)) else { continue };
                 let first = &mut self.lives[place].answered_by;
-                *first = Some(first.map_or(end, |first| first.min(end)));
+                *first = Some(first.map_or(by, |first| first.min(by)));
             }
         }
     }

@@ -330,10 +330,14 @@ pub struct PodClaim {
     /// Requests that it answered as asked for, by phase; empty where it does not name itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub answered: BTreeMap<Phase, u64>,
-    /// When the first of them was due, to a tenth of a second.
+    /// Connections that were new and had their first answer from it, by phase; empty in records that do not say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub new_connections: BTreeMap<Phase, u64>,
+    /// When the first byte of the first request that it answered was written; in records that do not say, to a tenth of
+    /// a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_answer_ms: Option<f64>,
-    /// When the last of them was due, since its deletion, to a tenth of a second.
+    /// When its last answer had come, since its deletion; in records that do not say, to a tenth of a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer_after_ms: Option<f64>,
 }

@@ -1,10 +1,15 @@
 //! What came of one request over one connection, whatever the two speak.
 
-use super::classify::{Body, Break, Ending};
+use tokio::time::Instant;
 
-/// The longest body (or message, or line) that is read; a longer one is wrong. Keeps one answer from taking the
-/// generator's time.
-pub(super) const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+use super::{
+    classify::{Body, Break, Ending},
+    wire::Counts,
+};
+
+/// The longest line that is read; a longer one is wrong. A body of HTTP says itself where it ends and is held against
+/// what was asked for as it passes, so only its request's timeout bounds it.
+pub(super) const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The header in which a service names the pod that answers.
 pub(super) const POD_HEADER: &str = "x-evenkeel-pod";
@@ -33,6 +38,16 @@ pub(super) struct Seen {
     pub(super) bytes_out: u64,
     /// Bytes of the answer that came.
     pub(super) bytes_in: u64,
+    /// When the first byte of the request itself was written: after connecting, TLS and the agreement on the protocol.
+    pub(super) written: Option<Instant>,
+}
+
+impl Seen {
+    /// What the bytes of a connection say that carries nothing but the request and its answer.
+    pub(super) fn of(status: Option<u16>, counts: &Counts) -> Self {
+        let bytes_out = counts.bytes_out();
+        Self { status, bytes_out, bytes_in: counts.bytes_in(), written: counts.first_write().filter(|_| bytes_out > 0) }
+    }
 }
 
 /// What an answer was found to be at its end.
@@ -40,7 +55,7 @@ pub(super) struct Seen {
 pub(super) enum Found {
     /// Whole, and held against what was asked for.
     Whole(Result<(), String>),
-    /// Longer than [`BODY_BYTES_MAX`].
+    /// Longer than [`LINE_BYTES_MAX`].
     Endless,
 }
 
@@ -71,7 +86,7 @@ pub(super) fn ending(conversed: Option<Result<Found, Broken>>) -> (Ending, Strin
         Some(Ok(Found::Whole(Ok(())))) => (Ending::Whole(Body::Right), String::new()),
         Some(Ok(Found::Whole(Err(problem)))) => (Ending::Whole(Body::Wrong), problem),
         Some(Ok(Found::Endless)) => {
-            (Ending::Whole(Body::Endless), format!("the answer is longer than {} MiB", BODY_BYTES_MAX >> 20))
+            (Ending::Whole(Body::Endless), format!("the answer is longer than {} MiB", LINE_BYTES_MAX >> 20))
         }
         Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
         None => (Ending::TimedOut, String::new()),

@@ -294,8 +294,10 @@ impl Client {
         let mut connection = match opened {
             Some(Ok(connection)) => connection,
             failed => {
-                let answer = not_connected(failed.and_then(Result::err), progress.get());
-                self.settle(&Attempt { intended_ns, sent: began, reused, connection: None, answer: &answer });
+                let progress: Progress = progress.get();
+                let answer = not_connected(failed.and_then(Result::err), progress.stage);
+                let connection = None;
+                self.settle(&Attempt { intended_ns, sent: began, reused, connection, progress, answer: &answer });
                 self.forget_connection();
                 return false;
             }
@@ -304,8 +306,9 @@ impl Client {
             self.ledger.borrow_mut().connection_opened();
         }
         let answer = exchange(&mut connection, &self.template, nth, &over).await;
-        let sent = if reused { connection.counts.first_write().unwrap_or(began) } else { began };
-        self.settle(&Attempt { intended_ns, sent, reused, connection: Some(&connection), answer: &answer });
+        let sent = answer.seen.written.filter(|_| reused).unwrap_or(began);
+        let (progress, established) = (progress.get(), Some(&connection));
+        self.settle(&Attempt { intended_ns, sent, reused, connection: established, progress, answer: &answer });
         self.keep_or_close(connection, &answer);
         true
     }
@@ -348,8 +351,15 @@ impl Client {
         let send_lag_us = micros_between(self.moment(intended_ns), now);
         self.voice.taint(&self.spec.name, shortage, &format!("{send_lag_us} µs after it was due"));
         let outcome = Outcome::NotSent;
-        let entry = Entry { intended_ns, outcome, times_us: None, send_lag_us, says_close: false, stalled_us: 0 };
-        self.ledger.borrow_mut().ended(entry);
+        self.ledger.borrow_mut().ended(Entry {
+            intended_ns,
+            outcome,
+            response_us: None,
+            service_us: None,
+            send_lag_us,
+            says_close: false,
+            stalled_us: 0,
+        });
     }
 
     fn moment(&self, ns: u64) -> Instant {

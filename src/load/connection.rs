@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     error::Error,
     future, io,
+    net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
 };
@@ -43,9 +44,27 @@ impl OpenError {
     }
 }
 
-/// How far the making of a connection has come: what its time ran out in.
+/// How far the making of a connection has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) struct Progress {
+    /// What is being done: what its time ran out in.
+    pub(super) stage: Stage,
+    /// Its two ends, as far as they are known.
+    pub(super) ends: Ends,
+}
+
+/// The addresses of a connection's two ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ends {
+    /// Ours, once it is established.
+    pub(super) local: Option<SocketAddr>,
+    /// Where it leads; nothing where that is nowhere.
+    pub(super) peer: Option<SocketAddr>,
+}
+
+/// What is done in the making of a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Stage {
     /// Nobody has answered yet.
     #[default]
     Connecting,
@@ -81,6 +100,8 @@ pub(super) struct Connection {
     pub(super) uses: u32,
     /// The pod at the other end, once an answer has named it.
     pub(super) pod: Option<String>,
+    /// Its two ends.
+    pub(super) ends: Ends,
     source: Option<Source>,
 }
 
@@ -105,15 +126,17 @@ impl Way {
     /// Connects to wherever the route leads now, and notes in `progress` how far that has come. Without an end where it
     /// leads into silence: the caller bounds the time.
     pub(super) async fn open(&self, progress: &Cell<Progress>) -> Result<Connection, OpenError> {
-        let (stream, source) = self.reach().await.map_err(OpenError::System)?;
+        let (stream, source) = self.reach(progress).await.map_err(OpenError::System)?;
+        let mut ends = progress.get().ends;
+        ends.local = stream.local_addr().ok();
         let stream = match &self.tls {
             None => Stream::Plain(stream),
             Some(tls) => {
-                progress.set(Progress::Tls);
+                progress.set(Progress { stage: Stage::Tls, ends });
                 Stream::Tls(Box::new(tls.agree(stream).await.map_err(OpenError::Tls)?))
             }
         };
-        progress.set(Progress::Speech);
+        progress.set(Progress { stage: Stage::Speech, ends });
         let counts = Rc::new(Counts::default());
         let wire = Wire::new(stream, Rc::clone(&counts));
         let mut pod = None;
@@ -125,12 +148,14 @@ impl Way {
             Protocol::WebSocket => Link::WebSocket(Box::new(WebSocket::agree(wire, &self.address, &mut pod).await?)),
             Protocol::Tcp => Link::Lines(wire),
         };
-        Ok(Connection { link, counts, opened: Instant::now(), uses: 0, pod, source })
+        Ok(Connection { link, counts, opened: Instant::now(), uses: 0, pod, ends, source })
     }
 
-    async fn reach(&self) -> io::Result<(TcpStream, Option<Source>)> {
+    async fn reach(&self, progress: &Cell<Progress>) -> io::Result<(TcpStream, Option<Source>)> {
         match self.route.pick() {
             Destination::Address { address, delay } => {
+                let ends = Ends { local: None, peer: Some(address) };
+                progress.set(Progress { stage: Stage::Connecting, ends });
                 if !delay.is_zero() {
                     tokio::time::sleep(delay).await;
                 }

@@ -1,5 +1,7 @@
 //! One request over one connection, to the end of its answer or its deadline.
 
+use tokio::task::yield_now;
+
 use super::{
     answer::{Answer, Broken, Found, Seen, ending},
     body::{Check, Checking, Needle},
@@ -15,6 +17,10 @@ const ID: &str = "{id}";
 
 /// What says who asks.
 pub(super) const AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of one answer after which others have their turn: a long one that comes as fast as it is read would hold up
+/// every request that falls due meanwhile.
+const BYTES_IN_ONE_GO: usize = 1024 * 1024;
 
 /// What a lane sends, and what its answers are held against.
 #[derive(Debug)]
@@ -131,12 +137,8 @@ async fn over_http1(
     let mut reading = Reading::new(template.status, &template.check, id.map(Needle::new));
     let ended = deadline.limit(converse(wire, pod, template, id, &mut reading)).await;
     let Head { status, says_close, keeps_alive } = reading.head();
-    let found = |progress| match progress {
-        Progress::Endless => Found::Endless,
-        Progress::Open | Progress::Whole => Found::Whole(reading.checked()),
-    };
-    let (ending, error) = ending(ended.map(|ended| ended.map(found)));
-    let seen = Seen { status, bytes_out: wire.counts().bytes_out(), bytes_in: wire.counts().bytes_in() };
+    let (ending, error) = ending(ended.map(|ended| ended.map(|()| Found::Whole(reading.checked()))));
+    let seen = Seen::of(status, wire.counts());
     Answer { ending, seen, says_close, keeps_alive, error }
 }
 
@@ -146,21 +148,28 @@ async fn converse(
     template: &Template,
     id: Option<&str>,
     reading: &mut Reading<'_>,
-) -> Result<Progress, Broken> {
+) -> Result<(), Broken> {
     let mut built = String::new();
     // An answer may have been given before the connection broke, so what was sent to us is read all the same.
     let unsent = wire.write(template.bytes(id, &mut built)).await.err();
+    let mut in_one_go = 0;
     loop {
         let fed = wire.read(|bytes| {
             let end = bytes.is_empty();
-            (end, if end { Ok(Progress::Open) } else { reading.feed(bytes, pod) })
+            (bytes.len(), if end { Ok(Progress::Open) } else { reading.feed(bytes, pod) })
         });
         match fed.await.map_err(Broken::closed)? {
-            (false, Ok(Progress::Open)) => {}
-            (false, Ok(progress)) => return Ok(progress),
-            (false, Err(unreadable)) => return Err(Broken::unreadable(unreadable.0)),
-            (true, _) if reading.closed() => return Ok(Progress::Whole),
-            (true, _) => {
+            (0, _) if reading.closed() => return Ok(()),
+            (1.., Ok(Progress::Whole)) => return Ok(()),
+            (1.., Err(unreadable)) => return Err(Broken::unreadable(unreadable.0)),
+            (here @ 1.., Ok(Progress::Open)) => {
+                in_one_go += here;
+                if in_one_go >= BYTES_IN_ONE_GO {
+                    in_one_go = 0;
+                    yield_now().await;
+                }
+            }
+            (0, _) => {
                 return Err(match unsent {
                     Some(error) => Broken::closed(error),
                     None => Broken::closed("the connection was closed before the end of the answer"),

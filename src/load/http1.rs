@@ -10,10 +10,7 @@ mod head;
 mod tests;
 
 use self::{chunked::Chunks, head::parse};
-use super::{
-    answer::BODY_BYTES_MAX,
-    body::{Check, Checking, Needle},
-};
+use super::body::{Check, Checking, Needle};
 
 /// The longest head that is read, its trailers included; a longer one is not HTTP to us. Keeps memory flat.
 pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -40,8 +37,6 @@ pub(super) enum Progress {
     Open,
     /// It is whole.
     Whole,
-    /// It is longer than is read.
-    Endless,
 }
 
 /// How the end of a body is told.
@@ -130,9 +125,6 @@ impl<'c> Reading<'c> {
                     self.head.keeps_alive = false;
                     rest = &[];
                 }
-            }
-            if self.length > BODY_BYTES_MAX {
-                return Ok(Progress::Endless);
             }
         }
         Ok(if matches!(self.part, Part::Done) { Progress::Whole } else { Progress::Open })

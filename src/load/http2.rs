@@ -21,10 +21,13 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue, TE, USER_AGENT},
     http::uri::PathAndQuery,
 };
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::{
+    task::{AbortHandle, spawn_local},
+    time::Instant,
+};
 
 use super::{
-    answer::{Answer, BODY_BYTES_MAX, Broken, Found, POD_HEADER, Seen, ending},
+    answer::{Answer, Broken, Found, POD_HEADER, Seen, ending},
     classify::Break,
     deadline::Deadline,
     exchange::Template,
@@ -143,7 +146,7 @@ impl Http2 {
         let mut sender = self.sender.clone().ready().await.map_err(broken)?;
         let message = template.call().map(framed);
         let (response, mut stream) = sender.send_request(request, message.is_none()).map_err(broken)?;
-        seen.bytes_out = 1;
+        (seen.bytes_out, seen.written) = (1, Some(Instant::now()));
         if let Some(message) = message {
             stream.send_data(message, true).map_err(broken)?;
         }
@@ -162,9 +165,6 @@ impl Http2 {
             checking.feed(&piece);
             seen.bytes_in += piece.len() as u64;
             body.flow_control().release_capacity(piece.len()).map_err(broken)?;
-            if length > BODY_BYTES_MAX {
-                return Ok(Found::Endless);
-            }
         }
         if template.call().is_some() {
             call_status(&head.headers, &mut body).await?;

@@ -10,7 +10,7 @@ use hdrhistogram::{CreationError, Histogram};
 
 use super::message::ClosedInterval;
 use crate::record::{
-    event::{INTERVAL_US, LaneInterval, Micros, Outcome},
+    event::{INTERVAL_US, LaneInterval, Micros, Outcome, PodAnswers},
     samples::{LONGEST_US, SIGNIFICANT_DIGITS, Samples, empty_histogram},
 };
 
@@ -29,8 +29,10 @@ pub(super) struct Entry {
     pub(super) intended_ns: u64,
     /// What became of it.
     pub(super) outcome: Outcome,
-    /// Response and service time in microseconds; nothing for a request that was never sent.
-    pub(super) times_us: Option<(u64, u64)>,
+    /// Response time in microseconds; nothing for a request that was never sent.
+    pub(super) response_us: Option<u64>,
+    /// Service time in microseconds; nothing for a request of which nothing was written.
+    pub(super) service_us: Option<u64>,
     /// How far its send lay behind its intended moment.
     pub(super) send_lag_us: u64,
     /// Its answer said `Connection: close`.
@@ -83,7 +85,7 @@ struct Tally {
     send_lag_max_us: u64,
     stalled_us: u64,
     // A short list, searched from its begin: a Service has few pods, and this is done for every answer.
-    by_pod: Vec<(String, u64)>,
+    by_pod: Vec<(String, PodAnswers)>,
 }
 
 impl Ledger {
@@ -113,28 +115,26 @@ impl Ledger {
     /// A request has ended.
     pub(super) fn ended(&mut self, entry: Entry) {
         self.total.add(entry.outcome);
-        if let Some(send_lag) = self.send_lag.as_mut().filter(|_| entry.times_us.is_some()) {
+        if let Some(send_lag) = self.send_lag.as_mut().filter(|_| entry.response_us.is_some()) {
             send_lag.saturating_record(entry.send_lag_us.max(1));
         }
         let tally = self.tally(entry.intended_ns);
         tally.ended += 1;
         tally.by_outcome.add(entry.outcome);
-        if let Some((response_us, service_us)) = entry.times_us {
-            tally.response_us.push(response_us);
-            tally.service_us.push(service_us);
-        }
+        tally.response_us.extend(entry.response_us);
+        tally.service_us.extend(entry.service_us);
         tally.closed_politely += u64::from(entry.says_close);
         tally.send_lag_max_us = tally.send_lag_max_us.max(entry.send_lag_us);
         tally.stalled_us = tally.stalled_us.max(entry.stalled_us);
     }
 
     /// The pod that named itself has answered a request as it was asked for.
-    pub(super) fn answered_by(&mut self, intended_ns: u64, pod: &str) {
+    pub(super) fn answered_by(&mut self, intended_ns: u64, pod: &str, answer: PodAnswers) {
         let by_pod = &mut self.tally(intended_ns).by_pod;
         if let Some(at) = by_pod.iter().position(|(known, _)| known == pod) {
-            by_pod[at].1 += 1;
+            by_pod[at].1.add(answer);
         } else if by_pod.len() < PODS_MAX {
-            by_pod.push((pod.to_owned(), 1));
+            by_pod.push((pod.to_owned(), answer));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A line there and a line back over bare TCP: the least that two programs can agree on.
 
 use super::{
-    answer::{Answer, BODY_BYTES_MAX, Broken, Found, Seen, ending},
+    answer::{Answer, Broken, Found, LINE_BYTES_MAX, Seen, ending},
     classify::{Body, Ending},
     deadline::Deadline,
     exchange::Template,
@@ -12,7 +12,7 @@ use super::{
 pub(super) async fn exchange(wire: &mut Wire, template: &Template, id: Option<&str>, deadline: &Deadline) -> Answer {
     let ended = deadline.limit(converse(wire, template, id)).await;
     let (ending, error) = ending(ended);
-    let seen = Seen { status: None, bytes_out: wire.counts().bytes_out(), bytes_in: wire.counts().bytes_in() };
+    let seen = Seen::of(None, wire.counts());
     Answer {
         keeps_alive: matches!(ending, Ending::Whole(Body::Right | Body::Wrong)),
         says_close: false,
@@ -46,7 +46,7 @@ async fn converse(wire: &mut Wire, template: &Template, id: Option<&str>) -> Res
             };
             return Err(Broken::closed(words));
         }
-        if length > BODY_BYTES_MAX {
+        if length > LINE_BYTES_MAX {
             return Ok(Found::Endless);
         }
     }

@@ -23,7 +23,8 @@ pub struct ClosedInterval {
     pub counts: LaneInterval,
     /// Response times, from the intended send time to the end of the answer; lost requests with the time they took.
     pub response: Histogram<u64>,
-    /// Service times, from the first byte written (connecting, on a new connection) to the end of the answer.
+    /// Service times, from the first byte of the request written (after connecting, TLS and the agreement on the
+    /// protocol) to the end of the answer; without the requests of which nothing was written.
     pub service: Histogram<u64>,
 }
 
@@ -46,7 +47,7 @@ impl LoadMessage {
     /// Moves the message's times by so many microseconds, from the generator's clock onto another.
     pub fn shift(&mut self, offset_us: i64) {
         match self {
-            Self::Interval(interval) => interval.counts.start_us += offset_us,
+            Self::Interval(interval) => interval.counts.shift(offset_us),
             Self::Lost(lost) => {
                 lost.intended_us += offset_us;
                 lost.sent_us += offset_us;

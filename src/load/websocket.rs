@@ -3,6 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use futures::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
+use tokio::time::Instant;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message},
@@ -77,7 +78,7 @@ impl WebSocket {
         says_close: &mut bool,
     ) -> Result<Found, Broken> {
         futures::future::poll_fn(|cx| std::pin::Pin::new(&mut self.0).poll_ready(cx)).await.map_err(broken)?;
-        seen.bytes_out = 1;
+        (seen.bytes_out, seen.written) = (1, Some(Instant::now()));
         self.0.send(Message::text(template.payload(id))).await.map_err(broken)?;
         for _ in 0..OTHERS_MAX {
             let message = match self.0.next().await {

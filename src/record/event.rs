@@ -4,7 +4,7 @@
 //! Times are microseconds since the run began, on the harness's own monotonic clock; what happened before that is
 //! negative. Times that a cluster stated (they have whole seconds) stay as it stated them, in fields of their own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -530,7 +530,7 @@ pub struct LaneInterval {
     pub send_lag_max_us: i64,
     /// Requests that were answered as asked for, by the pod that named itself (header `x-evenkeel-pod`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub by_pod: BTreeMap<String, u64>,
+    pub by_pod: BTreeMap<String, PodAnswers>,
     /// How long the load generator itself stood still while requests of this interval were open.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stalled_us: i64,
@@ -554,16 +554,91 @@ impl LaneInterval {
         self.connections_opened += other.connections_opened;
         self.closed_politely += other.closed_politely;
         self.send_lag_max_us = self.send_lag_max_us.max(other.send_lag_max_us);
-        for (pod, count) in &other.by_pod {
-            *self.by_pod.entry(pod.clone()).or_default() += count;
+        for (pod, answers) in &other.by_pod {
+            self.by_pod.entry(pod.clone()).or_default().add(*answers);
         }
         self.stalled_us = self.stalled_us.max(other.stalled_us);
+    }
+
+    /// Moves its times by so much, from one clock onto another.
+    pub fn shift(&mut self, by_us: Micros) {
+        self.start_us += by_us;
+        for answers in self.by_pod.values_mut() {
+            for at in [&mut answers.first_us, &mut answers.last_us].into_iter().flatten() {
+                *at += by_us;
+            }
+        }
+    }
+}
+
+/// What one pod answered of the requests of an interval. Records from before there were times have a number only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PodAnswersForm")]
+pub struct PodAnswers {
+    /// Requests that it answered as asked for.
+    pub answered: u64,
+    /// Those of them that were the first on their connection: connections that were new and led to it.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub new_connections: u64,
+    /// When the first byte of the earliest of them was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_us: Option<Micros>,
+    /// When the last byte of the latest answer came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_us: Option<Micros>,
+}
+
+impl PodAnswers {
+    /// Adds others of the same pod.
+    pub fn add(&mut self, other: Self) {
+        self.answered = self.answered.saturating_add(other.answered);
+        self.new_connections = self.new_connections.saturating_add(other.new_connections);
+        self.first_us = self.first_us.into_iter().chain(other.first_us).min();
+        self.last_us = self.last_us.max(other.last_us);
+    }
+}
+
+impl From<u64> for PodAnswers {
+    fn from(answered: u64) -> Self {
+        Self { answered, ..Self::default() }
+    }
+}
+
+/// The two forms of [`PodAnswers`] in files.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PodAnswersForm {
+    Number(u64),
+    Whole {
+        answered: u64,
+        #[serde(default)]
+        new_connections: u64,
+        #[serde(default)]
+        first_us: Option<Micros>,
+        #[serde(default)]
+        last_us: Option<Micros>,
+    },
+}
+
+impl From<PodAnswersForm> for PodAnswers {
+    fn from(form: PodAnswersForm) -> Self {
+        match form {
+            PodAnswersForm::Number(answered) => answered.into(),
+            PodAnswersForm::Whole { answered, new_connections, first_us, last_us } => {
+                Self { answered, new_connections, first_us, last_us }
+            }
+        }
     }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_nothing(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One lost request, with all that the client knows of it.
@@ -583,8 +658,21 @@ pub struct LostRequest {
     pub connection_uses: u32,
     /// Age of its connection when it was sent; 0 for a new one.
     pub connection_age_us: i64,
+    /// Bytes that were written to its connection for it, as far as the system took them; the connection's own frames
+    /// (HTTP/2, WebSocket) count, what TLS adds does not. Older records do not say.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub bytes_out: u64,
     /// Bytes of the answer that had come.
     pub bytes_in: u64,
+    /// How far it had come; nothing in records that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
+    /// Our end of its connection, where one was established.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<SocketAddr>,
+    /// The other end of its connection, or where it was to lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
     /// The status, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -596,6 +684,22 @@ pub struct LostRequest {
     /// The error's own words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+}
+
+/// How far a request had come when it was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// Its connection was being established: nobody had answered.
+    Connecting,
+    /// Its connection stood, and TLS was being agreed on.
+    Tls,
+    /// Its connection stood, perhaps without agreement on what is spoken, and nothing of the request was written.
+    Speech,
+    /// Some of it, or all, was written.
+    Written,
+    /// Some of the answer had come.
+    Answering,
 }
 
 /// What a note is about.

@@ -93,7 +93,7 @@ impl LoadLog {
         self.begun = true;
         let mut head = IntervalLogWriterBuilder::new();
         head.add_comment("[Histogram log format version 1.3]").add_comment(
-            "evenkeel: microseconds; tag LANE from the intended send time, LANE.service from the first byte",
+            "evenkeel: microseconds; tag LANE from the intended send time, LANE.service from the request's first byte",
         );
         if let Some(wall_clock) = self.wall_clock {
             head.with_start_time(wall_clock).with_base_time(wall_clock);

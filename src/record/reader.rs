@@ -59,7 +59,8 @@ pub struct RecordedInterval {
     pub length_us: i64,
     /// From the intended send time to the end of the answer.
     pub response: Samples,
-    /// From the first byte written, or connecting, to the end of the answer.
+    /// From the first byte of the request written to the end of the answer; fewer than the others by the requests of
+    /// which nothing was written.
     pub service: Samples,
 }
 
@@ -228,7 +229,10 @@ fn plausible(event: &Event) -> Result<(), String> {
         What::Lost(lost) => times(&[lost.intended_us, lost.sent_us, lost.ended_us, lost.connection_age_us]),
         What::Load(counts) => {
             times(&[counts.start_us, counts.length_us, counts.send_lag_max_us, counts.stalled_us])?;
-            match counts.by_outcome.values().find(|count| **count > COUNT_MAX) {
+            let of_pods = || counts.by_pod.values();
+            times(&of_pods().flat_map(|pod| pod.first_us.into_iter().chain(pod.last_us)).collect::<Vec<_>>())?;
+            let by_pod = of_pods().flat_map(|pod| [pod.answered, pod.new_connections]);
+            match counts.by_outcome.values().copied().chain(by_pod).find(|count| *count > COUNT_MAX) {
                 Some(count) => Err(format!("{count} requests in one interval")),
                 None => Ok(()),
             }

@@ -8,7 +8,10 @@ use serde_json::json;
 use super::{
     EVENTS_FILE, LOAD_FILE, PLAN_FILE, Record, RecordedInterval,
     error::RecordError,
-    event::{Event, EvictionAnswer, KubeEventSeen, NoteKind, Outcome, PreStop, UndoChange, UndoState, What},
+    event::{
+        Event, EvictionAnswer, KubeEventSeen, LaneInterval, LostRequest, NoteKind, Outcome, PodAnswers, PreStop,
+        Reached, UndoChange, UndoState, What,
+    },
     reader::read,
     samples::{Samples, empty_histogram},
     writer::Writer,
@@ -274,4 +277,41 @@ fn phases_and_steps_reach_the_disk_at_once_and_the_rest_within_a_second() {
         }
     }
     assert!(written > 100);
+}
+
+/// Records from before there were times of each pod have numbers, and know nothing of a lost request's connection.
+#[test]
+fn what_older_records_do_not_say_is_not_known_and_what_newer_ones_say_is_kept() {
+    let load = |by_pod: &str| {
+        let text = format!(
+            r#"{{"lane":"new","start_us":0,"length_us":100000,"by_outcome":{{"ok":5}},"connections_opened":5,
+                "closed_politely":0,"send_lag_max_us":90,"by_pod":{by_pod}}}"#
+        );
+        serde_json::from_str::<LaneInterval>(&text).unwrap()
+    };
+    assert_eq!(load(r#"{"pod-a":5}"#).by_pod["pod-a"], PodAnswers { answered: 5, ..PodAnswers::default() });
+    let whole = PodAnswers { answered: 5, new_connections: 2, first_us: Some(-7), last_us: Some(99_000) };
+    let written = serde_json::to_string(&whole).unwrap();
+    assert_eq!(load(&format!(r#"{{"pod-a":{written}}}"#)).by_pod["pod-a"], whole);
+    assert!(serde_json::from_str::<PodAnswers>(r#"{"new_connections":2}"#).is_err());
+    let lost = r#"{"lane":"new","outcome":"refused","intended_us":1,"sent_us":2,"ended_us":3,"connection_uses":0,
+        "connection_age_us":0,"bytes_in":0,"retry_safe":"yes"}"#;
+    let lost: LostRequest = serde_json::from_str(lost).unwrap();
+    assert_eq!((lost.bytes_out, lost.reached, lost.local, lost.peer), (0, None, None, None));
+    assert!(!serde_json::to_string(&lost).unwrap().contains("bytes_out"));
+    let (local, peer) = ("127.1.2.3:10000".parse().ok(), "[::1]:80".parse().ok());
+    let lost = LostRequest { bytes_out: 82, reached: Some(Reached::Written), local, peer, ..lost };
+    let again = serde_json::to_string(&lost).unwrap();
+    assert!(again.contains(r#""bytes_out":82"#) && again.contains(r#""reached":"written""#), "{again}");
+    assert_eq!(serde_json::from_str::<LostRequest>(&again).unwrap(), lost);
+}
+
+#[test]
+fn a_time_of_an_answer_that_no_run_has_is_refused() {
+    let error = damaged(EVENTS_FILE, |bytes| {
+        let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+        let late = r#""by_pod":{"a":{"answered":1,"last_us":9000000000000000000}},"by_outcome""#;
+        *bytes = text.replacen("\"by_outcome\"", late, 1).into_bytes();
+    });
+    assert!(matches!(&error, Err(error) if error.to_string().contains("no time of a run")), "{error:?}");
 }

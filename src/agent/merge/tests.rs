@@ -7,7 +7,10 @@ use super::*;
 use crate::{
     agent::tests::{lane, lost},
     load::lane::Share,
-    record::samples::{SIGNIFICANT_DIGITS, Samples},
+    record::{
+        event::PodAnswers,
+        samples::{SIGNIFICANT_DIGITS, Samples},
+    },
 };
 
 const RATE: f64 = 90.0;
@@ -23,6 +26,17 @@ fn histogram(values: &[u64]) -> Histogram<u64> {
     histogram
 }
 
+/// All of a pod; their first and last times are what makes them differ.
+fn answers(values: &[u64]) -> PodAnswers {
+    let time = |value: Option<&u64>| value.and_then(|value| i64::try_from(*value).ok());
+    PodAnswers {
+        answered: values.len() as u64,
+        new_connections: 1,
+        first_us: time(values.iter().min()),
+        last_us: time(values.iter().max()),
+    }
+}
+
 fn interval(start_us: Micros, values: &[u64]) -> Said {
     let counts = LaneInterval {
         lane: "new".to_owned(),
@@ -32,7 +46,7 @@ fn interval(start_us: Micros, values: &[u64]) -> Said {
         connections_opened: 2,
         closed_politely: 1,
         send_lag_max_us: start_us / 1_000 + i64::try_from(values.len()).unwrap(),
-        by_pod: BTreeMap::from([("pod-a".to_owned(), values.len() as u64)]),
+        by_pod: BTreeMap::from([("pod-a".to_owned(), answers(values))]),
         stalled_us: 5,
     };
     let (response, service) = (histogram(values), histogram(values));
@@ -98,7 +112,10 @@ fn an_interval_waits_for_the_last_agent_and_is_the_sum_of_all() {
         connections_opened: 6,
         closed_politely: 3,
         send_lag_max_us: 1_003,
-        by_pod: BTreeMap::from([("pod-a".to_owned(), 6)]),
+        by_pod: BTreeMap::from([(
+            "pod-a".to_owned(),
+            PodAnswers { answered: 6, new_connections: 3, first_us: Some(1), last_us: Some(90_000) },
+        )]),
         stalled_us: 5,
     };
     assert_eq!(passed[0].counts, counts);

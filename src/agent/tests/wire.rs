@@ -67,6 +67,8 @@ fn moving_to_another_clock_moves_every_time_and_no_duration() {
         let LoadMessage::Interval(moved) = shifted(interval("new", 100_000, 1), by_us) else { unreachable!() };
         assert_eq!(moved.counts.start_us, 100_000 + by_us);
         assert_eq!(moved.counts.length_us, 100_000);
+        let answers = moved.counts.by_pod["pod-a"];
+        assert_eq!((answers.first_us, answers.last_us), (Some(100_007 + by_us), Some(180_000 + by_us)));
         let LoadMessage::Lost(moved) = shifted(lost("new", 500), by_us) else { unreachable!() };
         assert_eq!([moved.intended_us, moved.sent_us, moved.ended_us], [500, 510, 700].map(|at| at + by_us));
         assert_eq!(moved.connection_age_us, 0);

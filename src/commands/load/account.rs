@@ -79,7 +79,7 @@ pub(super) struct Summary {
     pub(super) requests: Requests,
     /// As in `verdict.json`: response times, from the intended send time.
     pub(super) latency_ms: Latency,
-    /// The same from the first byte written (connecting, on a new connection).
+    /// The same from the first byte of the request written, of those of which something was.
     pub(super) service_ms: Latency,
     /// When requests are lost, as in `verdict.json`, in milliseconds since the load began.
     pub(super) outages: Vec<Gap>,

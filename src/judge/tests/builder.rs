@@ -281,7 +281,11 @@ impl Scene {
             ended_us: at(sent + took),
             connection_uses: 0,
             connection_age_us: 0,
+            bytes_out: 0,
             bytes_in: 0,
+            reached: None,
+            local: None,
+            peer: None,
             status: None,
             pod: None,
             retry_safe: RetrySafe::Yes,
@@ -343,7 +347,7 @@ impl Scene {
                 let send_lag_max_us = self.lags.get(&(lane.to_owned(), index)).copied().unwrap_or(300);
                 let answering = self.answers.iter().filter(|(_, from)| at(*from) <= start_us);
                 let counts = LaneInterval {
-                    by_pod: answering.map(|(pod, _)| ((*pod).to_owned(), 1)).collect(),
+                    by_pod: answering.map(|(pod, _)| ((*pod).to_owned(), 1.into())).collect(),
                     lane: lane.to_owned(),
                     start_us,
                     length_us: 100_000,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     experiment::schema::Phase,
     judge::verdict::{PodClaim, Verdict},
-    record::event::{ContainerSeen, Outcome, What},
+    record::event::{ContainerSeen, Outcome, PodAnswers, What},
 };
 
 fn claim(verdict: &Verdict, pod: &str) -> PodClaim {
@@ -110,7 +110,7 @@ fn each_pods_share_of_the_answers_is_counted_by_phase() {
             // The first pod answers until 0.2 s after its deletion at 10 s, another all the time.
             let pods = [(PODS[0], interval.start_us < 10_200_000), (PODS[1], true)];
             interval.by_pod =
-                pods.into_iter().filter(|(_, there)| *there).map(|(pod, _)| (pod.to_owned(), 5)).collect();
+                pods.into_iter().filter(|(_, there)| *there).map(|(pod, _)| (pod.to_owned(), 5.into())).collect();
         }
     }
     let verdict = crate::judge::judge(&record);
@@ -120,4 +120,27 @@ fn each_pods_share_of_the_answers_is_counted_by_phase() {
     assert_eq!(stays.answered[&Phase::Fault], 1_500);
     assert!(near(gone.last_answer_after_ms, 200.0) && near(stays.first_answer_ms, 0.0), "{gone:?}");
     assert_eq!(stays.last_answer_after_ms, None);
+}
+
+/// An interval lasts a tenth of a second, and a process ends within it.
+#[test]
+fn the_first_and_the_last_answer_of_a_pod_are_known_to_the_microsecond() {
+    let mut record = short_prestop().record();
+    for event in &mut record.events {
+        let What::Load(interval) = &mut event.what else { continue };
+        let answers = PodAnswers {
+            answered: 5,
+            new_connections: 2,
+            first_us: Some(interval.start_us + 1_500),
+            last_us: Some(interval.start_us + 10_060),
+        };
+        if (1_000_000..=10_000_000).contains(&interval.start_us) {
+            interval.by_pod.insert(PODS[0].to_owned(), answers);
+        }
+    }
+    let gone = claim(&crate::judge::judge(&record), PODS[0]);
+    assert!(near(gone.first_answer_ms, 1_001.5) && near(gone.last_answer_after_ms, 10.06), "{gone:?}");
+    assert!(gone.last_answer_after_ms < gone.exit_after_ms, "{gone:?}");
+    // Two lanes, ten intervals a second from 1 s on; one of the fault.
+    assert_eq!(gone.new_connections, [(Phase::Before, 160), (Phase::Fault, 204)].into());
 }

@@ -7,11 +7,11 @@ use crate::{
     load::{
         answer::{Answer, Seen},
         classify::{self, Break, Ending, Evidence},
-        connection::{Connection, OpenError, Progress},
+        connection::{Connection, OpenError, Progress, Stage},
         ledger::{Entry, micros},
         message::LoadMessage,
     },
-    record::event::{LostRequest, Outcome},
+    record::event::{LostRequest, Outcome, PodAnswers, Reached},
 };
 
 /// One request that has ended, on its way into the account.
@@ -21,29 +21,37 @@ pub(super) struct Attempt<'a> {
     pub(super) sent: Instant,
     pub(super) reused: bool,
     pub(super) connection: Option<&'a Connection>,
+    pub(super) progress: Progress,
     pub(super) answer: &'a Answer,
 }
 
 impl Client {
     /// Enters a request that has ended into the account, and tells it where it was lost.
     pub(super) fn settle(&self, attempt: &Attempt<'_>) {
-        let Attempt { intended_ns, sent, reused, connection, answer } = *attempt;
+        let Attempt { intended_ns, sent, reused, connection, progress, answer } = *attempt;
         let ended = Instant::now();
-        let Seen { status, bytes_out, bytes_in } = answer.seen;
+        let Seen { status, bytes_out, bytes_in, written } = answer.seen;
         let evidence = Evidence { reused, bytes_out, bytes_in, status, wanted_status: self.spec.status };
         let (outcome, retry_safe) = classify::classify(&answer.ending, evidence);
         let intended = self.moment(intended_ns);
-        let times_us = (micros_between(intended, ended), micros_between(sent, ended));
+        let was_sent = outcome != Outcome::NotSent;
         self.ledger.borrow_mut().ended(Entry {
             intended_ns,
             outcome,
-            times_us: (outcome != Outcome::NotSent).then_some(times_us),
+            response_us: was_sent.then(|| micros_between(intended, ended)),
+            service_us: written.filter(|_| was_sent).map(|written| micros_between(written, ended)),
             send_lag_us: micros_between(intended, sent),
             says_close: answer.says_close,
             stalled_us: micros_between(self.moment(self.wake_ns.get()), ended),
         });
         if let (Outcome::Ok, Some(pod)) = (outcome, connection.and_then(|connection| connection.pod.as_deref())) {
-            self.ledger.borrow_mut().answered_by(intended_ns, pod);
+            let answer = PodAnswers {
+                answered: 1,
+                new_connections: u64::from(connection.is_some_and(|connection| connection.uses == 0)),
+                first_us: written.map(|written| self.reading(written)),
+                last_us: Some(self.reading(ended)),
+            };
+            self.ledger.borrow_mut().answered_by(intended_ns, pod, answer);
         }
         if let Ending::ConnectFailed(error) = &answer.ending
             && outcome == Outcome::NotSent
@@ -51,6 +59,7 @@ impl Client {
             self.voice.taint(&self.spec.name, classify::shortage(error), &answer.error);
         }
         if outcome.is_lost() {
+            let ends = connection.map_or(progress.ends, |connection| connection.ends);
             let age = connection.filter(|_| reused).map_or(0, |connection| micros_between(connection.opened, sent));
             self.voice.say(LoadMessage::Lost(Box::new(LostRequest {
                 lane: self.spec.name.clone(),
@@ -60,7 +69,12 @@ impl Client {
                 ended_us: self.reading(ended),
                 connection_uses: connection.map_or(0, |connection| connection.uses),
                 connection_age_us: i64::try_from(age).unwrap_or(i64::MAX),
+                // What the connection itself wrote: that of HTTP/2 and WebSockets adds frames of its own.
+                bytes_out: connection.map_or(0, |connection| connection.counts.bytes_out()),
                 bytes_in,
+                reached: Some(reached(connection.is_some(), progress.stage, &answer.seen)),
+                local: ends.local,
+                peer: ends.peer,
                 status,
                 pod: connection.and_then(|connection| connection.pod.clone()),
                 retry_safe,
@@ -72,13 +86,24 @@ impl Client {
     }
 }
 
+/// How far a request had come.
+fn reached(is_connected: bool, stage: Stage, seen: &Seen) -> Reached {
+    match (is_connected, stage, seen.written) {
+        (true, _, Some(_)) if seen.bytes_in > 0 => Reached::Answering,
+        (true, _, Some(_)) => Reached::Written,
+        (true, _, None) | (false, Stage::Speech, _) => Reached::Speech,
+        (false, Stage::Tls, _) => Reached::Tls,
+        (false, Stage::Connecting, _) => Reached::Connecting,
+    }
+}
+
 /// What came of a request without a connection; without an error, what it had come to took too long.
-pub(super) fn not_connected(error: Option<OpenError>, progress: Progress) -> Answer {
+pub(super) fn not_connected(error: Option<OpenError>, stage: Stage) -> Answer {
     let (ending, status, words) = match error {
-        None => match progress {
-            Progress::Connecting => (Ending::ConnectTimedOut, None, String::new()),
-            Progress::Tls => (Ending::NoTls, None, "the peer did not finish the handshake in time".to_owned()),
-            Progress::Speech => (Ending::TimedOut, None, "the peer did not agree on the protocol in time".to_owned()),
+        None => match stage {
+            Stage::Connecting => (Ending::ConnectTimedOut, None, String::new()),
+            Stage::Tls => (Ending::NoTls, None, "the peer did not finish the handshake in time".to_owned()),
+            Stage::Speech => (Ending::TimedOut, None, "the peer did not agree on the protocol in time".to_owned()),
         },
         Some(OpenError::System(error)) => {
             let words = error.to_string();

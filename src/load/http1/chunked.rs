@@ -41,7 +41,7 @@ pub(super) struct Chunks {
     at: At,
     size: u64,
     digits: u8,
-    // Bytes of extensions and trailers.
+    // Bytes of extensions or trailers since the last content.
     overhead: usize,
 }
 
@@ -95,7 +95,7 @@ impl Chunks {
             (At::Extension, _) => self.longer(At::Extension)?,
             (At::SizeLf, b'\n') => {
                 let size = self.size;
-                (self.size, self.digits) = (0, 0);
+                (self.size, self.digits, self.overhead) = (0, 0, 0);
                 if size == 0 { At::Trailer } else { At::Content(size) }
             }
             (At::ContentCr, b'\r') => At::ContentLf,

@@ -84,17 +84,37 @@ fn what_is_not_http_is_refused_and_says_why() {
 }
 
 #[test]
-fn a_body_without_an_end_is_not_read_for_ever() {
+fn a_body_of_any_length_is_held_against_what_was_asked_for_and_nothing_of_it_is_kept() {
+    const PIECES: usize = 40;
+    let piece = vec![b'x'; 1024 * 1024];
+    let length = (PIECES * piece.len() + 4) as u64;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+    let check = Check { contains: Some(Needle::new("xkeel")), length: Some(length), sha256: None };
+    for (end, wanted) in [("keel", true), ("heel", false)] {
+        let mut reading = Reading::new(200, &check, None);
+        let mut pod = None;
+        assert_eq!(reading.feed(head.as_bytes(), &mut pod), Ok(Progress::Open));
+        for _ in 0..PIECES {
+            assert_eq!(reading.feed(&piece, &mut pod), Ok(Progress::Open));
+        }
+        assert_eq!(reading.feed(end.as_bytes(), &mut pod), Ok(Progress::Whole));
+        assert_eq!(reading.checked().is_ok(), wanted, "{end}: {:?}", reading.checked());
+        assert_eq!(reading.begun.capacity(), 0);
+    }
+}
+
+/// Extensions say nothing to us, so a body may have any number of them, but none without an end.
+#[test]
+fn extensions_of_chunks_are_bounded_each_by_itself() {
     let check = Check::default();
     let mut reading = Reading::new(200, &check, None);
     let mut pod = None;
-    assert_eq!(reading.feed(b"HTTP/1.1 200 OK\r\n\r\n", &mut pod), Ok(Progress::Open));
-    let piece = vec![b'x'; 1024 * 1024];
-    let whole = BODY_BYTES_MAX / piece.len() as u64;
-    for _ in 0..whole {
-        assert_eq!(reading.feed(&piece, &mut pod), Ok(Progress::Open));
+    reading.feed(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", &mut pod).expect("a head");
+    let chunk = format!("1;{}\r\nx\r\n", "e".repeat(HEAD_BYTES_MAX / 2));
+    for _ in 0..4 {
+        assert_eq!(reading.feed(chunk.as_bytes(), &mut pod), Ok(Progress::Open));
     }
-    assert_eq!(reading.feed(b"x", &mut pod), Ok(Progress::Endless));
+    assert_eq!(reading.feed(b"0\r\n\r\n", &mut pod), Ok(Progress::Whole));
 }
 
 proptest! {

@@ -12,7 +12,8 @@ fn ok(intended_ns: u64, response_us: u64) -> Entry {
     Entry {
         intended_ns,
         outcome: Outcome::Ok,
-        times_us: Some((response_us, response_us / 2)),
+        response_us: Some(response_us),
+        service_us: Some(response_us / 2),
         send_lag_us: 7,
         says_close: false,
         stalled_us: 0,
@@ -62,11 +63,28 @@ fn a_request_belongs_to_the_interval_in_which_it_was_due() {
 fn a_request_that_was_never_sent_is_counted_and_is_no_sample() {
     let mut ledger = begun_at(0);
     ledger.due(0);
-    ledger.ended(Entry { outcome: Outcome::NotSent, times_us: None, send_lag_us: 40_000, ..ok(0, 0) });
+    ledger.ended(Entry {
+        outcome: Outcome::NotSent,
+        response_us: None,
+        service_us: None,
+        send_lag_us: 40_000,
+        ..ok(0, 0)
+    });
     let closed = close_all(&mut ledger, 100 * MS);
     assert_eq!(closed[0].counts.by_outcome, BTreeMap::from([(Outcome::NotSent, 1)]));
     assert_eq!(closed[0].counts.send_lag_max_us, 40_000);
     assert!(closed[0].response.is_empty() && closed[0].service.is_empty());
+}
+
+#[test]
+fn a_request_of_which_nothing_was_written_has_a_response_time_and_no_service_time() {
+    let mut ledger = begun_at(0);
+    for entry in [ok(0, 900), Entry { outcome: Outcome::ConnectTimeout, service_us: None, ..ok(0, 5_000) }] {
+        ledger.due(0);
+        ledger.ended(entry);
+    }
+    let closed = close_all(&mut ledger, 100 * MS);
+    assert_eq!((closed[0].response.len(), closed[0].service.len()), (2, 1));
 }
 
 #[test]
@@ -129,11 +147,22 @@ fn answers_are_counted_by_the_pod_that_gave_them_in_the_interval_in_which_they_w
     for due in [0, 50 * MS, 120 * MS] {
         ledger.due(due);
     }
-    for (due, pod) in [(0, "cart-0"), (50 * MS, "cart-0"), (120 * MS, "cart-1")] {
-        ledger.answered_by(due, pod);
+    let answer = |new_connections, first_us, last_us| PodAnswers {
+        answered: 1,
+        new_connections,
+        first_us: Some(first_us),
+        last_us: Some(last_us),
+    };
+    for (due, pod, answer) in [
+        (0, "cart-0", answer(1, 20, 70_000)),
+        (50 * MS, "cart-0", answer(0, 50_010, 50_900)),
+        (120 * MS, "cart-1", answer(1, 120_010, 120_900)),
+    ] {
+        ledger.answered_by(due, pod, answer);
         ledger.ended(ok(due, 900));
     }
     let by_pod: Vec<_> = finish_all(&mut ledger, 200 * MS).into_iter().map(|interval| interval.counts.by_pod).collect();
-    let counted = |pod: &str, count| BTreeMap::from([(pod.to_owned(), count)]);
-    assert_eq!(by_pod, [counted("cart-0", 2), counted("cart-1", 1)]);
+    let both = PodAnswers { answered: 2, ..answer(1, 20, 70_000) };
+    let counted = |pod: &str, answers| BTreeMap::from([(pod.to_owned(), answers)]);
+    assert_eq!(by_pod, [counted("cart-0", both), counted("cart-1", answer(1, 120_010, 120_900))]);
 }

@@ -5,8 +5,8 @@
 //! one, and whatever comes from the record passes [`escape::E`].
 //!
 //! * [`top`]: verdict, figures, causes, advice.
-//! * [`timeline`]: lanes, happenings and pods over time, from [`series`], [`chart`], [`cluster`] and [`strip`] on one
-//!   [`axis`]; where the measurement is in doubt, hatched by [`doubt`].
+//! * [`timeline`]: lanes, happenings and pods over time, from [`series`], [`chart`], [`shares`], [`cluster`] and [`strip`] on
+//!   one [`axis`]; where the measurement is in doubt, hatched by [`doubt`].
 //! * [`tables`]: expectations, requests, steps; [`claims`]: outages, budgets and pods as measured; [`percentiles`]: the
 //!   curve.
 //! * [`background`]: moments, environment, file and plan, these as [`yaml`].
@@ -22,6 +22,7 @@ pub mod escape;
 pub mod index;
 pub mod percentiles;
 pub mod series;
+pub mod shares;
 pub mod strip;
 pub mod tables;
 pub mod timeline;

@@ -14,6 +14,7 @@ use super::{
     doubt,
     escape::E,
     series::{self, LaneSeries},
+    shares::Palette,
 };
 use crate::{
     judge::verdict::Verdict,
@@ -56,9 +57,13 @@ pub fn write(out: &mut String, axis: Axis, record: &Record, verdict: &Verdict, s
     let _ = write!(out, r#"<div class="tl" data-series="{}">"#, E(&data(axis, width_ms, &lanes)));
     overlay(out, axis, verdict);
     header(out, axis, verdict);
+    let palette = Palette::of(&record.events);
     for (at, lane) in lanes.iter().enumerate() {
         write_lane(out, axis, width_ms, lane, at, (record, verdict));
+        palette.write_lane(out, axis, &lane.name, &record.events);
+        out.push_str("</div>");
     }
+    palette.write_legend(out);
     let all_lanes = verdict.lanes.len();
     if all_lanes > lanes.len() {
         let _ = write!(
@@ -119,6 +124,7 @@ fn place(out: &mut String, axis: Axis, kind: &str, class: &str, from: f64, to: f
     );
 }
 
+/// The charts of a lane, in an element that is left open.
 fn write_lane(
     out: &mut String,
     axis: Axis,
@@ -156,7 +162,6 @@ fn write_lane(
         let key = r#"<span>response time</span><small class="key"><i class="k50"></i>p50 <i class="k99"></i>p99 <i class="kmax"></i>max</small>"#;
         write_chart(out, "times", key, &chart, &hatches);
     }
-    out.push_str("</div>");
 }
 
 fn write_chart(out: &mut String, class: &str, label: &str, chart: &Chart, hatches: &str) {
