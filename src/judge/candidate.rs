@@ -43,6 +43,14 @@ pub(super) fn unreached<'a>(timeline: &Timeline<'a>, service: &str, lost: &LostR
         .map(|(_, _, cause, life)| Attribution { cause, uid: Some(&life.last.uid) })
 }
 
+/// Whether an endpoint is a pod that may not listen yet, and the loss is what that looks like.
+pub(super) fn is_starting(timeline: &Timeline<'_>, service: &Service<'_>, lost: &LostRequest) -> bool {
+    timeline.lives.iter().filter(|life| life.coherent).any(|life| {
+        let found = service.endpoint_of(life).and_then(|endpoint| starting(life, endpoint, lost));
+        found.is_some_and(|(fit, ..)| fit == Fit::Best)
+    })
+}
+
 fn distance(lost: &LostRequest, moment: Micros) -> Micros {
     lost.sent_us.saturating_sub(moment).saturating_abs()
 }

@@ -15,6 +15,11 @@ use crate::record::event::{LostRequest, Micros, Outcome};
 /// kind 10 ms to 1.2 s. Kubernetes v1.34 `pkg/proxy/runner`; the bound leaves room for a busy small cluster.
 pub const PROPAGATION_US: Micros = 5_000_000;
 
+/// By so long after an endpoint is ready the rules have followed it wherever nothing is amiss: kube-proxy's least time
+/// between two syncs (`minSyncPeriod`, 1 s), and half of it for the rest. What is lost later has a better explanation in
+/// a pod that is known not to listen yet, where there is one.
+pub const FOLLOWED_US: Micros = 1_500_000;
+
 /// A client can see the end of something before the watch tells of its beginning, by up to this long.
 pub const EARLY_US: Micros = 500_000;
 

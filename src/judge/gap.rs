@@ -4,7 +4,8 @@
 //! reason isn't plain from the pods that had been its endpoints, this says nothing and other rules are tried.
 
 use super::{
-    cause::{Attribution, Cause, EARLY_US, PROPAGATION_US},
+    candidate,
+    cause::{Attribution, Cause, EARLY_US, FOLLOWED_US, PROPAGATION_US},
     departure::{self, node_lost},
     endpoint::{Service, Stretch},
     life::Life,
@@ -24,7 +25,10 @@ pub(super) fn no_endpoint<'a>(timeline: &Timeline<'a>, service: &str, lost: &Los
     let Some(service) = timeline.services.get(service).filter(|service| service.ever_ready()) else {
         return never_an_endpoint(timeline, lost);
     };
-    let (began, _) = covering(service, lost)?;
+    let (began, over) = covering(service, lost)?;
+    if lost.sent_us > over.saturating_add(FOLLOWED_US) && candidate::is_starting(timeline, service, lost) {
+        return None;
+    }
     let gone = gone_before(timeline, service, began);
     let cause = why(timeline, service, &gone, began)?;
     Some(Attribution { cause, uid: gone.last().map(|(_, life)| life.last.uid.as_str()) })

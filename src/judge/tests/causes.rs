@@ -302,6 +302,33 @@ fn a_near_twin_does_not_get_the_cause() {
     }
 }
 
+/// Two pods without a readiness probe are evicted at 10 s; the new ones are endpoints at 12 s and do not listen yet.
+#[test]
+fn a_gap_ends_with_its_endpoints_where_those_do_not_listen_yet() {
+    for (probe, expected) in [
+        (false, vec![("budget-missing".to_owned(), 50), ("readiness-missing".to_owned(), 60)]),
+        // Without anything that is known not to listen, the rules may have taken so long.
+        (true, vec![("budget-missing".to_owned(), 110)]),
+    ] {
+        let mut scene = Scene::new();
+        scene.template(|pod| {
+            pod.pre_stop = None;
+            pod.has_readiness_probe = probe;
+        });
+        for (pod, node) in [("shop-7d9f-a", "n1"), ("shop-7d9f-b", "n2")] {
+            scene.start(pod, node, [-9.0, -8.0, -8.0]);
+            scene.delete(pod, 10.0, [10.3, 11.0], true);
+        }
+        for (pod, node) in [("shop-7d9f-c", "n3"), ("shop-7d9f-d", "n4")] {
+            scene.start(pod, node, [10.2, 12.0, 12.0]);
+        }
+        scene.lose_many(Outcome::Refused, 10.5, 40);
+        scene.lose_many(Outcome::Refused, 12.5, 10);
+        scene.lose_many(Outcome::Refused, 14.0, 60);
+        assert_eq!(causes_of(&scene), expected, "with a probe: {probe}");
+    }
+}
+
 #[test]
 fn a_loss_at_a_time_at_which_nothing_happened_is_unexplained() {
     let mut scene = one_goes(|_| (), 5.1);
