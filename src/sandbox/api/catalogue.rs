@@ -1,7 +1,7 @@
 //! The resources of the API: the kinds that are stored, those of which there can be none here, and those that are only
 //! asked, such as reviews and metrics. Discovery tells them, rights and routes go by them.
 
-use std::sync::LazyLock;
+use std::{cmp::Reverse, sync::LazyLock};
 
 use crate::sandbox::kinds::{self, Kind};
 
@@ -12,6 +12,8 @@ pub(super) enum Backing {
     Stored(&'static Kind),
     /// Core events, in the form of `events.k8s.io`.
     EventsView,
+    /// Autoscalers, in the form of `autoscaling/v1`.
+    AutoscalersView,
     /// There can be none in the sandbox: lists are empty, creates are refused.
     Absent,
     /// `SelfSubjectAccessReview` and its like.
@@ -77,7 +79,7 @@ impl Resource {
         match self.backing {
             // Namespaces go one by one.
             Backing::Stored(kind) if kind.kind == "Namespace" => NAMESPACE_VERBS,
-            Backing::Stored(_) | Backing::EventsView => ALL_VERBS,
+            Backing::Stored(_) | Backing::EventsView | Backing::AutoscalersView => ALL_VERBS,
             Backing::Absent => READ,
             Backing::AccessReview | Backing::RulesReview | Backing::SelfReview => CREATE,
             Backing::Metrics => LOOK,
@@ -123,6 +125,16 @@ impl Resource {
         all
     }
 
+    /// The kind behind it that is stored, under its own name or another.
+    pub(super) const fn behind(&self) -> Option<&'static Kind> {
+        match self.backing {
+            Backing::Stored(kind) => Some(kind),
+            Backing::EventsView => Some(&kinds::EVENT),
+            Backing::AutoscalersView => Some(&kinds::HORIZONTAL_POD_AUTOSCALER),
+            _ => None,
+        }
+    }
+
     /// Whether it is this kind of object that is stored.
     pub(super) const fn stored(&self) -> Option<&'static Kind> {
         match self.backing {
@@ -162,7 +174,7 @@ const fn other(
 
 /// What is served beside stored kinds. The absent ones are those that kubectl's commands list on their way.
 #[rustfmt::skip]
-const OTHERS: [Resource; 26] = [
+const OTHERS: [Resource; 27] = [
     other("", "v1", "LimitRange", "limitranges", "limitrange", &["limits"], true, Backing::Absent),
     other("", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], false, Backing::Absent),
     other("", "v1", "PodTemplate", "podtemplates", "podtemplate", &[], true, Backing::Absent),
@@ -174,6 +186,7 @@ const OTHERS: [Resource; 26] = [
     other("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview", &[], false, Backing::AccessReview),
     other("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview", &[], false, Backing::RulesReview),
     other("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview", &[], false, Backing::AccessReview),
+    other("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler", &["hpa"], true, Backing::AutoscalersView),
     other("batch", "v1", "CronJob", "cronjobs", "cronjob", &["cj"], true, Backing::Absent),
     other("networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", &["ing"], true, Backing::Absent),
     other("networking.k8s.io", "v1", "IngressClass", "ingressclasses", "ingressclass", &[], false, Backing::Absent),
@@ -226,7 +239,8 @@ static ALL: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     let others = OTHERS.iter().filter(|other| kinds::by_plural(other.group, other.version, other.plural).is_none());
     let mut all: Vec<Resource> = stored.chain(others.copied()).collect();
     let rank = |group: &str| GROUPS.iter().position(|known| *known == group).unwrap_or(GROUPS.len());
-    all.sort_by_key(|resource| (rank(resource.group), resource.version, resource.plural));
+    // Of two versions clients prefer the first.
+    all.sort_by_key(|resource| (rank(resource.group), Reverse(resource.version), resource.plural));
     all
 });
 

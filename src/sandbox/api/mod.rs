@@ -4,12 +4,14 @@
 //! * Taking requests: [`server`], `tls`, `tokens`, [`kubeconfig`], `client`; `query`, `body`, `duplicates`, `protobuf`,
 //!   `negotiate`, `call`.
 //! * What there is: `catalogue`, `discovery`, `openapi`, `rights`, `review`.
-//! * Objects: `objects`, `list`, `selection`, `watch`, `patch`, `delete`, `events_view`; `show` and `table` for how
+//! * Objects: `objects`, `list`, `selection`, `watch`, `patch`, `delete`, `events_view`, `autoscalers_view`;
+//!   `show` and `table` for how
 //!   they look.
 //! * Parts of objects: `parts`, `logs`, `exec`, `proxy`, `metrics`; [`access`] is what they ask of the nodes.
 
 pub mod access;
 mod answer;
+mod autoscalers_view;
 mod body;
 mod call;
 mod catalogue;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     answer::{self, Answer},
+    autoscalers_view,
     body::{self, FieldValidation},
     call::Call,
     catalogue::Backing,
@@ -15,12 +16,7 @@ use super::{
     show::{self, Include},
     watch,
 };
-use crate::sandbox::{
-    error::ApiError,
-    kinds::{self, Kind},
-    registry::Part,
-    store::Object,
-};
+use crate::sandbox::{error::ApiError, kinds::Kind, registry::Part, store::Object};
 
 /// Kinds whose objects an update creates where there are none (`AllowCreateOnUpdate` of their strategies).
 const CREATED_BY_UPDATE: [&str; 4] = ["endpoints", "events", "leases", "services"];
@@ -53,11 +49,7 @@ fn by_verb(call: &Call<'_>) -> Result<Answer, ApiError> {
 
 /// The kind behind a resource that is stored under its own or another name.
 pub(super) fn kind_behind(call: &Call<'_>) -> Option<&'static Kind> {
-    match call.resource.backing {
-        Backing::Stored(kind) => Some(kind),
-        Backing::EventsView => Some(&kinds::EVENT),
-        _ => None,
-    }
+    call.resource.behind()
 }
 
 /// The same for a write.
@@ -147,14 +139,20 @@ fn check_name(value: &Value, name: &str) -> Result<(), ApiError> {
 /// Reads the body as an object of a kind, and tells what it has that the kind has not.
 fn read_object(call: &Call<'_>, kind: &Kind, validation: FieldValidation) -> Result<(Value, Vec<String>), ApiError> {
     let value = body::object(&call.headers, &call.body)?;
+    let mut noticed = match validation {
+        FieldValidation::Ignore => Vec::new(),
+        _ => body::twice(&call.headers, &call.body),
+    };
     let value = match call.resource.backing {
         Backing::EventsView => events_view::to_core(value),
+        Backing::AutoscalersView => {
+            noticed.extend(autoscalers_view::unknown(&value));
+            let before = call.api.registry.store().get(kind, &call.path.namespace, &call.path.name);
+            autoscalers_view::to_v2(value, before.map(|before| before.value()).as_ref())?
+        }
         _ => value,
     };
-    let warnings = match validation {
-        FieldValidation::Ignore => Vec::new(),
-        _ => validation.check(kind, &value, body::twice(&call.headers, &call.body))?,
-    };
+    let warnings = validation.check(kind, &value, noticed)?;
     Ok((value, warnings))
 }
 

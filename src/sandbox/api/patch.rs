@@ -2,8 +2,11 @@
 
 use hyper::{StatusCode, header::CONTENT_TYPE};
 
+use serde_json::Value;
+
 use super::{
     answer::Answer,
+    autoscalers_view,
     body::{self, FieldValidation},
     call::Call,
     catalogue::Backing,
@@ -14,7 +17,7 @@ use crate::sandbox::{
     kinds::Kind,
     registry::{
         Part,
-        patch::{PatchKind, json},
+        patch::{PatchKind, json, merge, schema, strategic},
     },
 };
 
@@ -27,6 +30,9 @@ pub(super) fn patch(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
     let media_type = call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let patch = PatchKind::from_content_type(media_type, call.query.flag("force"))?;
     check_options(call, matches!(patch, PatchKind::Apply { .. }))?;
+    if matches!(call.resource.backing, Backing::AutoscalersView) {
+        return patch_view(call, kind, part, patch);
+    }
     let warnings = check_fields(call, kind, patch)?;
     let options = call.write_options()?;
     let (namespace, name) = (&call.path.namespace, &call.path.name);
@@ -34,6 +40,40 @@ pub(super) fn patch(call: &Call<'_>, part: Part) -> Result<Answer, ApiError> {
     let warnings = [warnings, not_carried(&object)].concat();
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(with_warnings(call.show(status, &object)?, &warnings))
+}
+
+/// Patches an autoscaler in the form of `autoscaling/v1`: it is shown in that form, changed, and stored again under the
+/// version that was shown.
+fn patch_view(call: &Call<'_>, kind: &'static Kind, part: Part, patch: PatchKind) -> Result<Answer, ApiError> {
+    let validation = FieldValidation::of(&call.query, call.options_kind())?;
+    let options = call.write_options()?;
+    let registry = &call.api.registry;
+    let (namespace, name) = (&call.path.namespace, &call.path.name);
+    let stored = registry.get(kind, namespace, name)?.value();
+    let mut shown = autoscalers_view::shown(stored.clone());
+    let noticed = body::twice_in_json(&call.body);
+    match patch {
+        PatchKind::Json => shown = json::apply(shown, &json::parse(&call.body)?)?,
+        PatchKind::Merge | PatchKind::Strategic => {
+            let changes = body::json(&call.body)?;
+            let (Value::Object(changes), Value::Object(fields)) = (changes, &mut shown) else {
+                return Err(ApiError::bad_request("the patch is not an object"));
+            };
+            if patch == PatchKind::Merge {
+                merge::apply(&mut shown, &changes);
+            } else {
+                shown = Value::Object(strategic::apply(schema::At::root(kind), std::mem::take(fields), changes)?);
+            }
+        }
+        PatchKind::Apply { .. } => {
+            return Err(ApiError::not_in_the_sandbox("apply on autoscaling/v1; apply autoscaling/v2"));
+        }
+    }
+    let noticed = noticed.into_iter().chain(autoscalers_view::unknown(&shown)).collect();
+    let patched = autoscalers_view::to_v2(shown, Some(&stored))?;
+    let warnings = validation.check_patched(kind, &patched, noticed, &patched)?;
+    let object = registry.update(kind, namespace, name, part, patched, &options)?;
+    Ok(with_warnings(call.show(StatusCode::OK, &object)?, &warnings))
 }
 
 /// Holds what a patch brings against the kind's fields. JSON patches bring single values, which are checked with the

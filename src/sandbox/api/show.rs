@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{self, Answer},
+    autoscalers_view,
     catalogue::{Backing, Resource},
     events_view,
     list::Page,
@@ -39,10 +40,11 @@ impl Include {
     }
 }
 
-/// An object as its resource has it: the same, but for events of `events.k8s.io`.
+/// An object as its resource has it: the same, but for views of other kinds.
 pub(super) fn presented(resource: &Resource, object: &Arc<Object>) -> Arc<Object> {
     match resource.backing {
         Backing::EventsView => Arc::new(events_view::from_core(object)),
+        Backing::AutoscalersView => Arc::new(autoscalers_view::from_v2(object)),
         _ => Arc::clone(object),
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     answer::{self, Answer, BoxError},
-    catalogue::{Backing, Resource},
+    catalogue::Resource,
     list,
     negotiate::{Format, Shape, Wanted},
     query::Query,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::sandbox::{
     error::{ApiError, FieldError},
-    kinds, names,
+    names,
     store::{Change, Fallen, Object, Op, Store, Watcher},
 };
 
@@ -83,11 +83,7 @@ pub(super) fn watch(
     let start = start(query)?;
     let lasts = lasts(query)?;
     let bookmarks = query.flag("allowWatchBookmarks");
-    let kind = match resource.backing {
-        Backing::Stored(kind) => Some(kind),
-        Backing::EventsView => Some(&kinds::EVENT),
-        _ => None,
-    };
+    let kind = resource.behind();
     let (version, initial) = match (start, kind) {
         (Start::WithAll, Some(kind)) => {
             let namespace = Some(selection.namespace.as_str()).filter(|namespace| !namespace.is_empty());

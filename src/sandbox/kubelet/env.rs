@@ -132,7 +132,7 @@ fn from_source(
 
 /// A container's limit or request in units of the divisor, rounded up; where a limit is absent or nothing, what the
 /// node has (k/pkg/api/v1/resource/helpers.go `ExtractContainerResourceValue` and `MergeContainerResourceLimits`,
-/// k/pkg/kubelet/kubelet_resources.go).
+/// `k/pkg/kubelet/kubelet_resources.go`).
 fn resource_of(
     pod: &Pod,
     container: &Container,

@@ -13,8 +13,14 @@ use std::{
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, header::ACCEPT};
 use k8s_openapi::api::{
-    apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, coordination::v1 as coordination,
-    core::v1 as core, discovery::v1 as discovery_v1, events::v1 as events, policy::v1 as policy,
+    apps::v1 as apps,
+    autoscaling::{v1 as autoscaling_v1, v2 as autoscaling},
+    batch::v1 as batch,
+    coordination::v1 as coordination,
+    core::v1 as core,
+    discovery::v1 as discovery_v1,
+    events::v1 as events,
+    policy::v1 as policy,
 };
 use serde_json::{Map, Value, json};
 
@@ -95,7 +101,7 @@ fn document(group: &str, version: &str) -> Result<Value, ApiError> {
     for resource in catalogue::of(group, version) {
         let base = base_of(resource);
         paths.insert(base.clone(), collection(resource));
-        if matches!(resource.backing, Backing::Stored(_) | Backing::EventsView) {
+        if matches!(resource.backing, Backing::Stored(_) | Backing::EventsView | Backing::AutoscalersView) {
             paths.insert(format!("{base}/{{name}}"), object(resource));
         }
         schemas = with_schema(resource, schemas);
@@ -179,6 +185,9 @@ fn with_schema(resource: &Resource, schemas: Schemas) -> Schemas {
         ("apps", "Deployment") => probe::schemas::<apps::Deployment>(&texts, schemas),
         ("apps", "ReplicaSet") => probe::schemas::<apps::ReplicaSet>(&texts, schemas),
         ("apps", "StatefulSet") => probe::schemas::<apps::StatefulSet>(&texts, schemas),
+        ("autoscaling", "HorizontalPodAutoscaler") if resource.version == "v1" => {
+            probe::schemas::<autoscaling_v1::HorizontalPodAutoscaler>(&texts, schemas)
+        }
         ("autoscaling", "HorizontalPodAutoscaler") => {
             probe::schemas::<autoscaling::HorizontalPodAutoscaler>(&texts, schemas)
         }

@@ -264,6 +264,11 @@ fn targets(autoscaler: &Value) -> String {
             format!("{name}: {}/{}", percent(now, "<unknown>"), percent(target, "<auto>"))
         })
         .collect();
+    // In `autoscaling/v1` there is a number instead.
+    if let Some(target) = autoscaler["spec"]["targetCPUUtilizationPercentage"].as_i64() {
+        let now = autoscaler["status"]["currentCPUUtilizationPercentage"].as_i64();
+        return format!("cpu: {}/{target}%", now.map_or_else(|| "<unknown>".to_owned(), |now| format!("{now}%")));
+    }
     if all.is_empty() {
         return "<none>".to_owned();
     }

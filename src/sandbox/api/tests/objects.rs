@@ -497,3 +497,54 @@ async fn a_scale_is_shown_as_a_table_too() {
     assert_eq!(cells[..3], [json!("web"), json!(3), json!(0)]);
     assert_eq!(rig.get(path).await.json()["kind"], "Scale");
 }
+
+#[tokio::test]
+async fn an_autoscaler_is_served_in_its_first_version_too() {
+    let rig = Rig::new();
+    let path = |version: &str| format!("/apis/autoscaling/{version}/namespaces/shop/horizontalpodautoscalers");
+    let v1 = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+        "spec": {"maxReplicas": 3, "targetCPUUtilizationPercentage": 50,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
+    let strict = format!("{}?fieldValidation=Strict", path("v1"));
+    let made = rig.call("POST", &strict, &v1).await;
+    assert_eq!((made.status, &made.json()["apiVersion"]), (201, &json!("autoscaling/v1")), "{}", made.text);
+    assert_eq!(made.json()["spec"]["targetCPUUtilizationPercentage"], 50);
+    let (one, two) = (format!("{}/web", path("v1")), format!("{}/web", path("v2")));
+    let stored = rig.get(&two).await.json();
+    let metric = &stored["spec"]["metrics"][0]["resource"];
+    assert_eq!((&metric["name"], &metric["target"]["averageUtilization"]), (&json!("cpu"), &json!(50)));
+    // What v1 does not show stays.
+    let memory = json!({"type": "Resource", "resource": {"name": "memory",
+        "target": {"type": "AverageValue", "averageValue": "64Mi"}}});
+    let add = json!([{"op": "add", "path": "/spec/metrics/-", "value": memory}]).to_string();
+    assert_eq!(rig.call_with("PATCH", &two, "application/json-patch+json", add).await.status, 200);
+    for (media_type, percent) in [("application/merge-patch+json", 60), ("application/strategic-merge-patch+json", 70)]
+    {
+        let patch = json!({"spec": {"targetCPUUtilizationPercentage": percent}}).to_string();
+        let patched = rig.call_with("PATCH", &one, media_type, patch).await;
+        assert_eq!(
+            (patched.status, &patched.json()["apiVersion"]),
+            (200, &json!("autoscaling/v1")),
+            "{}",
+            patched.text
+        );
+        let metrics = rig.get(&two).await.json()["spec"]["metrics"].clone();
+        assert_eq!(metrics[0]["resource"]["target"]["averageUtilization"], percent);
+        assert_eq!(metrics[1]["resource"]["name"], "memory");
+    }
+    let list = rig.get(&path("v1")).await.json();
+    assert_eq!((&list["kind"], names(&list)), (&json!("HorizontalPodAutoscalerList"), vec!["web"]));
+    assert_eq!(list["items"][0]["apiVersion"], "autoscaling/v1");
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    assert_eq!(rig.get_as(&one, accept).await.json()["rows"][0]["cells"][2], "cpu: <unknown>/70%");
+    let mut odd = v1.clone();
+    odd["metadata"]["name"] = json!("odd");
+    odd["spec"]["metrics"] = json!([]);
+    let refused = rig.call("POST", &strict, &odd).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("unknown field"), "{}", refused.text);
+    // kubectl takes the first version that discovery tells.
+    assert_eq!(rig.get("/apis/autoscaling").await.json()["preferredVersion"]["version"], "v2");
+    assert_eq!(rig.call("DELETE", &one, &Value::Null).await.status, 200);
+    assert_eq!(rig.get(&two).await.status, 404);
+}
