@@ -174,7 +174,8 @@ fn lanes(facts: &Facts<'_>) -> BTreeMap<String, LaneSummary> {
         let in_doubt = stretches.iter().filter(|stretch| stretch.lane == lane);
         LaneSummary {
             send_lag_max_ms: milliseconds(facts.tally.delay_max_us(lane)),
-            tainted_ms: in_doubt.map(|stretch| milliseconds(stretch.to_us) - milliseconds(stretch.from_us)).sum(),
+            // A sum of no floats is -0, which files would show.
+            tainted_ms: in_doubt.fold(0.0, |sum, one| sum + milliseconds(one.to_us) - milliseconds(one.from_us)),
             requests: facts.tally.requests(scope),
             latency_ms: latency(&facts.tally.response(scope)),
             longest_outage_ms: lengths.fold(0.0, f64::max),

@@ -17,6 +17,8 @@ use crate::{
 const MOST_FINDINGS: usize = 5;
 const MOST_EVIDENCE: usize = 8;
 const MOST_TOLD: usize = 10;
+/// Further reasons of one verdict.
+const MOST_REASONS: usize = 5;
 const MOST_ROWS: usize = 200;
 /// Longest sentence in characters.
 const MOST_CHARS: usize = 400;
@@ -85,6 +87,14 @@ fn tell(out: &mut String, name: &str, verdict: &Verdict) {
         return;
     }
     let _ = writeln!(out, "\n### {}\n{}\n", text(name), text(&why(verdict)));
+    // Expectations and findings are told below; what is left are doubts about the measurement.
+    let told = |reason: &&String| {
+        verdict.expectations.iter().any(|expected| reason.starts_with(&expected.name))
+            || verdict.findings.iter().any(|finding| reason.contains(&format!("({})", finding.id)))
+    };
+    for reason in verdict.reasons.iter().skip(1).filter(|reason| !told(reason)).take(MOST_REASONS) {
+        let _ = writeln!(out, "- and {}", text(reason));
+    }
     for expected in verdict.expectations.iter().filter(|expected| expected.held != Some(true)) {
         let word = if expected.held.is_none() { "cannot be told" } else { "did not hold" };
         let (name, measured, allowed) = (text(&expected.name), text(&expected.measured), text(&expected.allowed));
@@ -169,6 +179,15 @@ mod tests {
         assert!(summary.contains("```sh\nkubectl patch deployment/shop"), "{summary}");
         assert!(summary.contains("(`prestop-missing`, 139 lost)"), "{summary}");
         assert!(of_suite(&[case(sample::held())]).starts_with("## ✅ evenkeel: 1 of 1 experiment held\n"));
+    }
+
+    #[test]
+    fn every_doubt_about_the_measurement_is_told_and_what_stands_below_is_not_told_twice() {
+        let mut verdict = sample::inconclusive();
+        verdict.reasons.push("lost requests cannot be told (0 of 8,200): too few".to_owned());
+        let summary = of_one(&verdict);
+        assert!(summary.contains("\n- and the load generator was held up by up to 1310 ms"), "{summary}");
+        assert_eq!(summary.matches("cannot be told").count(), 1, "{summary}");
     }
 
     #[test]

@@ -126,6 +126,7 @@ fn one_late_interval_among_hundreds_keeps_a_run_from_holding_and_is_told_with_it
     let quiet = judge(&pacing.record());
     assert_eq!((quiet.verdict, quiet.tainted, quiet.tainted_more), (Answer::Held, Vec::new(), 0));
     assert!((quiet.lanes["new"].send_lag_max_ms - 100.0).abs() < 1e-9, "{:?}", quiet.lanes["new"]);
+    assert_eq!(serde_json::to_string(&quiet.lanes["new"].tainted_ms).unwrap(), "0.0");
 }
 
 #[test]
