@@ -245,6 +245,12 @@ pub struct LoadArgs {
     /// The SHA-256 that each body must have, in hexadecimal digits.
     #[arg(long, value_name = "SUM")]
     pub body_sha256: Option<String>,
+    /// Take each answer for a stream that does not end by itself, and listen to it for so long (HTTP/1.1).
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["connections", "http2", "body_length", "body_sha256"])]
+    pub stream_for: Option<Span>,
+    /// The longest time between two pieces of a stream.
+    #[arg(long, value_name = "DURATION", default_value = "1s", requires = "stream_for")]
+    pub stream_idle: Span,
     /// With https: do not check the server's certificate.
     #[arg(long)]
     pub insecure: bool,

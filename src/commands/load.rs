@@ -33,7 +33,7 @@ use crate::{
     judge::verdict::Answer,
     load::{
         self, LoadError, Running,
-        lane::{LaneOptions, LaneSpec, Protocol, Shape, Share, TlsSpec},
+        lane::{LaneOptions, LaneSpec, Protocol, Shape, Share, StreamSpec, TlsSpec},
         message::LoadMessage,
     },
     record::{error::RecordError, event::INTERVAL_US, load_log::LoadLog},
@@ -134,7 +134,11 @@ fn lane(args: &LoadArgs, target: &Target, address: std::net::SocketAddr) -> Lane
         host: target.host.clone(),
         path: target.path.clone(),
         rate_per_second,
-        connections: if args.new_connections { Connections::New } else { Connections::Reused(args.connections) },
+        connections: if args.new_connections || args.stream_for.is_some() {
+            Connections::New
+        } else {
+            Connections::Reused(args.connections)
+        },
         connect_timeout_us: args.connect_timeout.micros(),
         timeout_us: args.timeout.micros(),
         status: args.status,
@@ -150,6 +154,9 @@ fn lane(args: &LoadArgs, target: &Target, address: std::net::SocketAddr) -> Lane
             connection_age_us: args.connection_age.map(Span::micros),
             body_length: args.body_length,
             body_sha256: args.body_sha256.clone(),
+            stream: args
+                .stream_for
+                .map(|time| StreamSpec { for_us: time.micros(), idle_us: args.stream_idle.micros() }),
         },
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     guards::{AbortWhen, Guards},
-    traffic::{LaneTls, Protocol, RateShape},
+    traffic::{LaneStream, LaneTls, Protocol, RateShape},
     units::{Percent, Rate, Span, WorkloadRef},
 };
 
@@ -264,6 +264,11 @@ pub struct Lane {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
     pub body_sha256: Option<String>,
+    /// Each answer is a stream that does not end by itself, over HTTP/1.1 and a new connection for each. It is good when
+    /// its head has the status asked for within `timeout`, and for so long no gap between its pieces is longer than
+    /// `idle`. Its response time is that of its head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<LaneStream>,
 }
 
 fn default_path() -> String {

@@ -96,6 +96,21 @@ impl Protocol {
     }
 }
 
+/// A stream that does not end by itself, such as server-sent events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LaneStream {
+    /// How long each is listened to after its head has come; then the client closes the connection.
+    pub r#for: Span,
+    /// The longest time between two pieces of it.
+    #[serde(default = "a_second")]
+    pub idle: Span,
+}
+
+fn a_second() -> Span {
+    Span::from_millis(1_000)
+}
+
 /// TLS on the connections of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -40,13 +40,16 @@ pub(super) struct Seen {
     pub(super) bytes_in: u64,
     /// When the first byte of the request itself was written: after connecting, TLS and the agreement on the protocol.
     pub(super) written: Option<Instant>,
+    /// Where a stream was listened to as long as asked for: when its head had come, which is when it was answered.
+    pub(super) stream_began: Option<Instant>,
 }
 
 impl Seen {
     /// What the bytes of a connection say that carries nothing but the request and its answer.
     pub(super) fn of(status: Option<u16>, counts: &Counts) -> Self {
         let bytes_out = counts.bytes_out();
-        Self { status, bytes_out, bytes_in: counts.bytes_in(), written: counts.first_write().filter(|_| bytes_out > 0) }
+        let written = counts.first_write().filter(|_| bytes_out > 0);
+        Self { status, bytes_out, bytes_in: counts.bytes_in(), written, stream_began: None }
     }
 }
 
@@ -74,6 +77,11 @@ impl Broken {
         Self { kind: Break::Closed, words: words.to_string() }
     }
 
+    /// Nothing more came in time.
+    pub(super) fn silent(words: impl ToString) -> Self {
+        Self { kind: Break::Silent, words: words.to_string() }
+    }
+
     /// What came is not what the two had agreed to speak.
     pub(super) fn unreadable(words: impl ToString) -> Self {
         Self { kind: Break::Unreadable, words: words.to_string() }
@@ -88,6 +96,7 @@ pub(super) fn ending(conversed: Option<Result<Found, Broken>>) -> (Ending, Strin
         Some(Ok(Found::Endless)) => {
             (Ending::Whole(Body::Endless), format!("the answer is longer than {} MiB", LINE_BYTES_MAX >> 20))
         }
+        Some(Err(Broken { kind: Break::Silent, words })) => (Ending::TimedOut, words),
         Some(Err(Broken { kind, words })) => (Ending::Broken(kind), words),
         None => (Ending::TimedOut, String::new()),
     }

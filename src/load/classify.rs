@@ -31,6 +31,8 @@ pub(super) enum Break {
     Closed,
     /// What came is not what the two had agreed to speak.
     Unreadable,
+    /// Nothing more came in time: the request timed out.
+    Silent,
     /// The answer is whole, and says that the call failed (gRPC).
     CallFailed,
 }

@@ -60,7 +60,9 @@ pub(super) struct Client {
     way: Way,
     template: Template,
     connect_timeout: Duration,
+    // Of a whole request, and of what comes before a stream is listened to; the same where there is none.
     timeout: Duration,
+    head_timeout: Duration,
     // Of connecting and of whole requests: in each of the two they come in order.
     connect_deadlines: Deadlines,
     deadlines: Deadlines,
@@ -91,7 +93,10 @@ impl Client {
         wake_ns: Rc<Cell<u64>>,
     ) -> Self {
         let micros = |value: i64| Duration::from_micros(value.try_into().unwrap_or_default());
-        let (connect_timeout, timeout) = (micros(spec.connect_timeout_us), micros(spec.timeout_us));
+        let (connect_timeout, head_timeout) = (micros(spec.connect_timeout_us), micros(spec.timeout_us));
+        // A stream that is silent is given up for its silence, so this is only the last bound.
+        let listening = spec.options.stream.map(|stream| micros(stream.for_us) + micros(stream.idle_us));
+        let timeout = head_timeout + listening.unwrap_or_default();
         Self {
             open_max: open_max(spec.rate_per_second / f64::from(spec.options.share.of().get()), timeout),
             pool: match spec.connections {
@@ -105,6 +110,7 @@ impl Client {
             template,
             connect_timeout,
             timeout,
+            head_timeout,
             connect_deadlines: Deadlines::default(),
             deadlines: Deadlines::default(),
             origin,
@@ -197,7 +203,7 @@ impl Client {
     pub(super) fn send(self: &Rc<Self>, intended_ns: u64) {
         self.ledger.borrow_mut().due(intended_ns);
         let now = Instant::now();
-        if now.saturating_duration_since(self.moment(intended_ns)) >= self.timeout / SEND_LAG_SHARE_MAX {
+        if now.saturating_duration_since(self.moment(intended_ns)) >= self.head_timeout / SEND_LAG_SHARE_MAX {
             return self.withhold(intended_ns, now, Shortage::Time);
         }
         if self.open.get() >= self.open_max {
@@ -305,7 +311,8 @@ impl Client {
         if !reused {
             self.ledger.borrow_mut().connection_opened();
         }
-        let answer = exchange(&mut connection, &self.template, nth, &over).await;
+        let answer =
+            exchange(&mut connection, &self.template, nth, &over, self.moment(intended_ns) + self.head_timeout).await;
         let sent = answer.seen.written.filter(|_| reused).unwrap_or(began);
         let (progress, established) = (progress.get(), Some(&connection));
         self.settle(&Attempt { intended_ns, sent, reused, connection: established, progress, answer: &answer });
@@ -372,6 +379,7 @@ impl Client {
 }
 
 /// How a request gets its connection.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once; a box would cost each request an allocation")]
 enum Hold {
     /// It takes one that was idle.
     Pooled(Connection),

@@ -1,6 +1,11 @@
 //! One request over one connection, to the end of its answer or its deadline.
 
-use tokio::task::yield_now;
+use std::time::Duration;
+
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     answer::{Answer, Broken, Found, Seen, ending},
@@ -36,6 +41,16 @@ pub(super) struct Template {
     // An HTTP/1.1 request, in one piece, or in pieces between which its number stands.
     pieces: Vec<String>,
     has_id: bool,
+    stream: Option<Listening>,
+}
+
+/// How a stream is listened to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listening {
+    /// For how long after its head.
+    pub(super) lasts: Duration,
+    /// The longest time between two pieces of it.
+    pub(super) idle: Duration,
 }
 
 /// What a lane says, beside the path of its requests.
@@ -63,7 +78,13 @@ impl Template {
             pieces: text.split(ID).map(str::to_owned).collect(),
             call,
             payload,
+            stream: None,
         }
+    }
+
+    /// The same, with answers that are streams.
+    pub(super) fn listening(self, stream: Option<Listening>) -> Self {
+        Self { stream, ..self }
     }
 
     /// The host that is asked.
@@ -108,19 +129,20 @@ impl Template {
     }
 }
 
-/// Sends request `nth` and reads its answer, until `deadline` passes.
+/// Sends request `nth` and reads its answer, until `deadline` passes; the head of a stream must have come by `head_by`.
 pub(super) async fn exchange(
     connection: &mut Connection,
     template: &Template,
     nth: u64,
     deadline: &Deadline,
+    head_by: Instant,
 ) -> Answer {
     let id = template.has_id.then(|| nth.to_string());
     let id = id.as_deref();
     let Connection { link, counts, pod, .. } = connection;
     counts.begin_request();
     match link {
-        Link::Http1(wire) => over_http1(wire, pod, template, id, deadline).await,
+        Link::Http1(wire) => over_http1(wire, pod, template, id, (deadline, head_by)).await,
         Link::Http2(link) => link.exchange(template, id, pod, deadline).await,
         Link::WebSocket(link) => link.exchange(template, id, deadline).await,
         Link::Lines(wire) => lines::exchange(wire, template, id, deadline).await,
@@ -132,14 +154,26 @@ async fn over_http1(
     pod: &mut Option<String>,
     template: &Template,
     id: Option<&str>,
-    deadline: &Deadline,
+    (deadline, head_by): (&Deadline, Instant),
 ) -> Answer {
     let mut reading = Reading::new(template.status, &template.check, id.map(Needle::new));
-    let ended = deadline.limit(converse(wire, pod, template, id, &mut reading)).await;
+    let conversed = async {
+        match template.stream {
+            None => converse(wire, pod, template, id, &mut reading).await.map(|()| None),
+            Some(stream) => {
+                let unsent = wire.write(template.bytes(id, &mut String::new())).await.err();
+                let heard = listen(wire, pod, &mut reading, stream, head_by).await;
+                heard.map(Some).map_err(|broken| unsent.map_or(broken, Broken::closed))
+            }
+        }
+    };
+    let ended = deadline.limit(conversed).await;
+    let stream_began = ended.as_ref().and_then(|ended| ended.as_ref().ok().copied().flatten());
     let Head { status, says_close, keeps_alive } = reading.head();
-    let (ending, error) = ending(ended.map(|ended| ended.map(|()| Found::Whole(reading.checked()))));
-    let seen = Seen::of(status, wire.counts());
-    Answer { ending, seen, says_close, keeps_alive, error }
+    let (ending, error) = ending(ended.map(|ended| ended.map(|_| Found::Whole(reading.checked()))));
+    let seen = Seen { stream_began, ..Seen::of(status, wire.counts()) };
+    // What is still to come of a stream would be taken for the next answer.
+    Answer { ending, seen, says_close, keeps_alive: keeps_alive && template.stream.is_none(), error }
 }
 
 async fn converse(
@@ -176,5 +210,68 @@ async fn converse(
                 });
             }
         }
+    }
+}
+
+/// Listens to a stream for as long as is asked for; when its head had come. Its end before that is a loss, even by the
+/// book: its client has to begin anew.
+async fn listen(
+    wire: &mut Wire,
+    pod: &mut Option<String>,
+    reading: &mut Reading<'_>,
+    stream: Listening,
+    head_by: Instant,
+) -> Result<Instant, Broken> {
+    let Listening { lasts, idle } = stream;
+    while reading.head().status.is_none() {
+        match hear(wire, pod, reading, head_by).await? {
+            Heard::Piece => {}
+            Heard::Silence => return Err(Broken::silent("no head of an answer came in time")),
+            Heard::End if reading.head().status.is_some() => return ended_early(Duration::ZERO, lasts),
+            Heard::End => return Err(Broken::closed("the connection was closed before the head of the answer")),
+        }
+    }
+    let began = Instant::now();
+    let until = began + lasts;
+    let mut last = began;
+    // Another status is what the service said, whatever follows it.
+    while reading.is_as_asked() && last < until {
+        match hear(wire, pod, reading, until.min(last + idle)).await? {
+            Heard::Piece => last = Instant::now(),
+            Heard::End => return ended_early(began.elapsed(), lasts),
+            Heard::Silence if last + idle < until => {
+                let silent = format!("nothing more came of the stream for {} ms", idle.as_millis());
+                return Err(Broken::silent(silent));
+            }
+            Heard::Silence => break,
+        }
+    }
+    Ok(began)
+}
+
+fn ended_early(after: Duration, lasts: Duration) -> Result<Instant, Broken> {
+    let (after, lasts) = (after.as_millis(), lasts.as_millis());
+    Err(Broken::closed(format!("the stream ended after {after} of {lasts} ms")))
+}
+
+/// What comes next of a stream.
+enum Heard {
+    Piece,
+    End,
+    Silence,
+}
+
+async fn hear(
+    wire: &mut Wire,
+    pod: &mut Option<String>,
+    reading: &mut Reading<'_>,
+    by: Instant,
+) -> Result<Heard, Broken> {
+    let fed = wire.read(|bytes| if bytes.is_empty() { Ok(Progress::Whole) } else { reading.feed(bytes, pod) });
+    let Ok(fed) = timeout_at(by, fed).await else { return Ok(Heard::Silence) };
+    match fed.map_err(Broken::closed)? {
+        Ok(Progress::Open) => Ok(Heard::Piece),
+        Ok(Progress::Whole) => Ok(Heard::End),
+        Err(unreadable) => Err(Broken::unreadable(unreadable.0)),
     }
 }

@@ -31,8 +31,8 @@ use super::{
     body::{Check, Needle},
     client::Client,
     connection::Way,
-    exchange::{Template, Words},
-    lane::{LaneSpec, Protocol, RoutedLane},
+    exchange::{Listening, Template, Words},
+    lane::{LaneSpec, Protocol, RoutedLane, StreamSpec},
     ledger::INTERVAL_NS,
     machine::Watch,
     message::LoadMessage,
@@ -43,7 +43,10 @@ use super::{
     tls::{Tls, TlsProblem},
     voice::Voice,
 };
-use crate::record::{event::Outcome, samples::Samples};
+use crate::{
+    experiment::schema::Connections,
+    record::{event::Outcome, samples::Samples},
+};
 
 /// Open files that the generator asks for: each open request is one, and the usual soft limit of 1,024 would be
 /// reached by a service that stalls.
@@ -104,6 +107,14 @@ pub enum LoadError {
         lane: String,
         /// What was written.
         send: String,
+    },
+    /// A stream where there is none.
+    #[error(
+        "lane `{lane}` cannot listen to a stream so; it needs HTTP/1.1, a new connection for each, and times above 0"
+    )]
+    Stream {
+        /// The lane.
+        lane: String,
     },
     /// A check sum that is none.
     #[error("lane `{lane}` cannot expect `{sum}`; write a SHA-256 as 64 hexadecimal digits")]
@@ -314,6 +325,7 @@ fn prepare(lane: RoutedLane) -> Result<Prepared, LoadError> {
     if HeaderValue::from_str(&spec.host).is_err() {
         return Err(LoadError::Host { lane: name(), host: spec.host.clone() });
     }
+    let stream = stream(spec)?;
     let offers: &[&str] = match spec.options.protocol {
         Protocol::Http1 | Protocol::WebSocket => &["http/1.1"],
         Protocol::Http2 | Protocol::Grpc => &["h2"],
@@ -321,7 +333,8 @@ fn prepare(lane: RoutedLane) -> Result<Prepared, LoadError> {
     };
     let tls = spec.options.tls.as_ref().map(|tls| Tls::new(tls, offers)).transpose();
     let tls = tls.map_err(|source| LoadError::Tls { lane: name(), source })?;
-    let template = Template::new(&spec.path, &spec.host, tls.is_some(), spec.status, check(spec)?, words(spec)?);
+    let template =
+        Template::new(&spec.path, &spec.host, tls.is_some(), spec.status, check(spec)?, words(spec)?).listening(stream);
     Ok(Prepared { lane, template, tls })
 }
 
@@ -338,6 +351,14 @@ fn words(spec: &LaneSpec) -> Result<Words, LoadError> {
             Words { payload: send.unwrap_or(PAYLOAD).to_owned(), ..Words::default() }
         }
     })
+}
+
+fn stream(spec: &LaneSpec) -> Result<Option<Listening>, LoadError> {
+    let Some(StreamSpec { for_us, idle_us }) = spec.options.stream else { return Ok(None) };
+    let is_possible = spec.options.protocol == Protocol::Http1 && spec.connections == Connections::New;
+    let time = |us: i64| u64::try_from(us).ok().filter(|us| *us > 0 && is_possible).map(Duration::from_micros);
+    let listening = time(for_us).zip(time(idle_us)).map(|(lasts, idle)| Listening { lasts, idle });
+    listening.map(Some).ok_or_else(|| LoadError::Stream { lane: spec.name.clone() })
 }
 
 fn check(spec: &LaneSpec) -> Result<Check, LoadError> {

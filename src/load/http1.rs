@@ -84,6 +84,11 @@ impl<'c> Reading<'c> {
         self.head
     }
 
+    /// Whether the head has come with the status that was wanted.
+    pub(super) fn is_as_asked(&self) -> bool {
+        self.head.status == Some(self.wanted_status)
+    }
+
     /// What the body was found to be, where it was to be held against something.
     pub(super) fn checked(&self) -> Result<(), String> {
         self.checking.as_ref().map_or(Ok(()), |checking| checking.verdict(self.length))

@@ -73,6 +73,17 @@ pub struct LaneOptions {
     pub body_length: Option<u64>,
     /// The SHA-256 that each body must have, in hexadecimal digits.
     pub body_sha256: Option<String>,
+    /// The answer is a stream that does not end by itself, and is listened to for a time.
+    pub stream: Option<StreamSpec>,
+}
+
+/// How a stream is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSpec {
+    /// For how long after its head, in microseconds.
+    pub for_us: i64,
+    /// The longest time between two pieces of it, in microseconds.
+    pub idle_us: i64,
 }
 
 /// TLS of a lane.

@@ -5,6 +5,7 @@ mod faults;
 mod flow;
 mod server;
 mod speech;
+mod streams;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 

@@ -20,7 +20,7 @@ use crate::{
     },
     load::{
         self,
-        lane::{Destination, LaneOptions, LaneSpec, Route, RoutedLane, Shape, Share, TlsSpec},
+        lane::{Destination, LaneOptions, LaneSpec, Route, RoutedLane, Shape, Share, StreamSpec, TlsSpec},
         message::LoadMessage,
     },
     plan::{
@@ -226,5 +226,6 @@ fn options(lane: &Lane, namespace: &str) -> LaneOptions {
         connection_age_us: lane.connection_age.map(Span::micros),
         body_length: lane.body_length,
         body_sha256: lane.body_sha256.clone(),
+        stream: lane.stream.map(|stream| StreamSpec { for_us: stream.r#for.micros(), idle_us: stream.idle.micros() }),
     }
 }

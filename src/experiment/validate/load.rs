@@ -34,6 +34,7 @@ impl Validator<'_> {
             self.shape(&path, &lane);
             self.limits(&path, &lane);
             self.speech(&path, &lane);
+            self.stream(&path, &lane);
             self.target(&path, &lane);
         }
         self.controls(&list);
@@ -133,6 +134,30 @@ impl Validator<'_> {
                 self.problem(&at, format!("{send:?} is not base64"), "write the encoded message as base64");
             }
             Protocol::Grpc | Protocol::WebSocket | Protocol::Tcp => {}
+        }
+    }
+
+    /// A stream takes a connection of its own, and has no end at which its body could be whole.
+    fn stream(&mut self, path: &Path, lane: &Lane) {
+        if lane.stream.is_none() {
+            return;
+        }
+        let at = path.key("stream");
+        self.above_zero(&at, "for");
+        self.above_zero(&at, "idle");
+        if lane.protocol != Protocol::Http1 {
+            let what = "a stream is listened to over HTTP/1.1 only";
+            self.problem(&path.key("protocol"), what, "leave it out, or leave out `stream`");
+        }
+        if lane.connections != Connections::New {
+            let what = "each stream takes a connection of its own, which is closed after it";
+            self.problem(&path.key("connections"), what, "write `connections: new`");
+        }
+        for key in ["bodyLength", "bodySha256"] {
+            if self.root.at(&path.key(key)).is_some() {
+                let what = format!("a stream does not end, so `{key}` says nothing about it");
+                self.problem(&path.key(key), what, "leave it out, or write `bodyContains`");
+            }
         }
     }
 

@@ -30,16 +30,17 @@ impl Client {
     pub(super) fn settle(&self, attempt: &Attempt<'_>) {
         let Attempt { intended_ns, sent, reused, connection, progress, answer } = *attempt;
         let ended = Instant::now();
-        let Seen { status, bytes_out, bytes_in, written } = answer.seen;
+        let Seen { status, bytes_out, bytes_in, written, stream_began } = answer.seen;
         let evidence = Evidence { reused, bytes_out, bytes_in, status, wanted_status: self.spec.status };
         let (outcome, retry_safe) = classify::classify(&answer.ending, evidence);
         let intended = self.moment(intended_ns);
+        let answered = stream_began.filter(|_| outcome == Outcome::Ok).unwrap_or(ended);
         let was_sent = outcome != Outcome::NotSent;
         self.ledger.borrow_mut().ended(Entry {
             intended_ns,
             outcome,
-            response_us: was_sent.then(|| micros_between(intended, ended)),
-            service_us: written.filter(|_| was_sent).map(|written| micros_between(written, ended)),
+            response_us: was_sent.then(|| micros_between(intended, answered)),
+            service_us: written.filter(|_| was_sent).map(|written| micros_between(written, answered)),
             send_lag_us: micros_between(intended, sent),
             says_close: answer.says_close,
             stalled_us: micros_between(self.moment(self.wake_ns.get()), ended),

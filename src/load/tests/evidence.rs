@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long a server waits before its handshake.
-const HANDSHAKE: Duration = Duration::from_millis(300);
+const HANDSHAKE_MS: u32 = 300;
 
 /// Longer than anything that is kept.
 const LONG: usize = 20 * 1024 * 1024;
@@ -78,7 +78,7 @@ async fn the_time_of_a_handshake_is_response_time_and_no_service_time() {
     let address = serve(move |stream| {
         let acceptor = acceptor.clone();
         async move {
-            tokio::time::sleep(HANDSHAKE).await;
+            tokio::time::sleep(Duration::from_millis(HANDSHAKE_MS.into())).await;
             let Ok(mut stream) = acceptor.accept(stream).await else { return };
             if read_head(&mut stream).await {
                 drop(stream.write_all(GOOD.as_bytes()).await);
@@ -94,7 +94,7 @@ async fn the_time_of_a_handshake_is_response_time_and_no_service_time() {
     for interval in heard.intervals.iter().filter(|interval| !interval.service.is_empty()) {
         assert_eq!(interval.service.len(), interval.response.len());
         // One in a thousand is the histogram's resolution.
-        let handshake_us = 299 * HANDSHAKE.as_millis() as u64 * 1_000 / 300;
+        let handshake_us = u64::from(HANDSHAKE_MS) * 997;
         let (response_us, service_us) = (interval.response.max(), interval.service.max());
         assert!(service_us + handshake_us <= response_us + response_us / 500, "{service_us} of {response_us} µs");
         assert!(interval.response.min() >= handshake_us, "{}", interval.response.min());
@@ -136,7 +136,7 @@ async fn a_long_body_is_right_or_wrong_by_what_it_is_and_not_by_its_length() {
             let options = LaneOptions { protocol, body_length: Some(length), ..LaneOptions::default() };
             let (body_contains, rate_per_second) = (None, 4.0);
             let spec = lane("main", address, Connections::Reused(1));
-            let heard = run(vec![LaneSpec { options, body_contains, rate_per_second, ..spec }], 2).await;
+            let heard = run(vec![LaneSpec { rate_per_second, body_contains, options, ..spec }], 2).await;
             assert_consistent(&heard);
             assert_eq!(heard.count(outcome), heard.sent(), "{protocol:?}: {:?}", heard.lost.first());
         }

@@ -41,7 +41,10 @@ fn shares(out: &mut String, verdict: &Verdict) {
             "<tr><th>{}</th><td>{}</td><td>{}</td>",
             E(&cut(&one.pod, MOST_CHARS)),
             one.first_answer_ms.map_or("–".to_owned(), moment),
-            one.last_answer_after_ms.map_or("–".to_owned(), |after| format!("+{}", duration(after))),
+            one.last_answer_after_ms.map_or("–".to_owned(), |after| {
+                // A pod may have had nothing to answer in its last moments.
+                format!("{}{}", if after < 0.0 { '−' } else { '+' }, duration(after.abs()))
+            }),
         );
         for phase in &phases {
             let part = one.answered.get(phase).copied().unwrap_or(0);
@@ -198,6 +201,12 @@ mod tests {
         assert!(out.contains("<td>never</td><td>3</td>"), "{out}");
         assert!(out.contains("<th>new fault</th><td>3</td>"), "{out}");
         assert!(out.contains("</i>300 (75.0&nbsp;%)</td>") && out.contains("</i>0 (0.0&nbsp;%)</td>"), "{out}");
+        let mut early = sample::broken();
+        early.pods[0].last_answer_after_ms = Some(-4.7);
+        early.pods[1].last_answer_after_ms = Some(71.6);
+        let mut out = String::new();
+        write(&mut out, &early);
+        assert!(out.contains("<td>−4.7 ms</td>") && out.contains("<td>+72 ms</td>"), "{out}");
         let mut quiet = String::new();
         write(&mut quiet, &sample::held());
         assert_eq!(quiet, "");
