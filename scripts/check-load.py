@@ -349,15 +349,19 @@ def record():
     with tempfile.TemporaryDirectory() as work:
         with open(f"{work}/quiet.yaml", "w") as file:
             file.write(QUIET.replace("RATE", str(rate)).replace("SECONDS", str(seconds)))
-        child = subprocess.Popen([EVENKEEL, "run", f"{work}/quiet.yaml", "--out", work, *(["--on", on] if on else [])],
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        highest, growth = flatness(resident_while(child))
-        verdict = json.load(open(f"{work}/quiet/verdict.json"))
+        with open(f"{work}/told", "w") as told:
+            child = subprocess.Popen([EVENKEEL, "run", f"{work}/quiet.yaml", "--out", f"{work}/out", *(["--on", on] if on else [])],
+                                     stdout=told, stderr=told)
+        resident = resident_while(child)
+        if child.returncode not in (0, 1, 3):
+            sys.exit(open(f"{work}/told").read())
+        highest, growth = flatness(resident)
+        verdict = json.load(open(f"{work}/out/quiet/verdict.json"))
         requests = verdict["requests"]
-        megabytes = {name: os.path.getsize(f"{work}/quiet/{name}") / 1e6 for name in ("load.hlog", "events.jsonl")}
+        megabytes = {name: os.path.getsize(f"{work}/out/quiet/{name}") / 1e6 for name in ("load.hlog", "events.jsonl")}
         began = time.time()
-        subprocess.run([EVENKEEL, "report", f"{work}/quiet"], check=True, stdout=subprocess.DEVNULL)
-        took, report = time.time() - began, os.path.getsize(f"{work}/quiet/report.html") / 1e6
+        subprocess.run([EVENKEEL, "report", f"{work}/out/quiet"], check=True, stdout=subprocess.DEVNULL)
+        took, report = time.time() - began, os.path.getsize(f"{work}/out/quiet/report.html") / 1e6
         enough = requests["sent"] >= rate * seconds and requests["lost"] == 0
         small = highest <= 40 and growth <= 1 and megabytes["load.hlog"] <= 25 and took <= 1 and report <= 1.5
         check(f"{rate}/s for {seconds} s on {on or 'the sandbox'}", enough and small,
