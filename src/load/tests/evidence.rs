@@ -1,7 +1,7 @@
 //! What is told of a request beside its outcome: where its service time begins, how far it had come, and over which
 //! connection; and that a body may be as long as it likes.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use h2::server;
@@ -9,7 +9,7 @@ use hyper::Response;
 use rcgen::{CertificateParams, KeyPair};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -18,7 +18,7 @@ use tokio_rustls::{
 
 use super::{
     Heard, assert_consistent, lane, run,
-    server::{Act, GOOD, Server, closed_port},
+    server::{Act, GOOD, Server, closed_port, treating},
 };
 use crate::{
     experiment::schema::Connections,
@@ -31,18 +31,6 @@ const HANDSHAKE_MS: u32 = 300;
 
 /// Longer than anything that is kept.
 const LONG: usize = 20 * 1024 * 1024;
-
-/// A server on a port of its own that treats each connection so, until the runtime ends.
-async fn serve<F: Future<Output = ()> + Send + 'static>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(treat(stream));
-        }
-    });
-    address
-}
 
 fn acceptor() -> TlsAcceptor {
     let key = KeyPair::generate().expect("a key");
@@ -75,7 +63,7 @@ async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
 #[tokio::test]
 async fn the_time_of_a_handshake_is_response_time_and_no_service_time() {
     let acceptor = acceptor();
-    let address = serve(move |stream| {
+    let address = treating(move |stream| {
         let acceptor = acceptor.clone();
         async move {
             tokio::time::sleep(Duration::from_millis(HANDSHAKE_MS.into())).await;
@@ -130,7 +118,7 @@ async fn long_over_http2(stream: TcpStream) {
 /// The known-bad twin asks for a body that is one byte longer.
 #[tokio::test]
 async fn a_long_body_is_right_or_wrong_by_what_it_is_and_not_by_its_length() {
-    let (http1, http2) = (serve(long_over_http1).await, serve(long_over_http2).await);
+    let (http1, http2) = (treating(long_over_http1).await, treating(long_over_http2).await);
     for (address, protocol) in [(http1, Protocol::Http1), (http2, Protocol::Http2)] {
         for (length, outcome) in [(LONG as u64, Outcome::Ok), (LONG as u64 + 1, Outcome::WrongBody)] {
             let options = LaneOptions { protocol, body_length: Some(length), ..LaneOptions::default() };
@@ -162,7 +150,7 @@ fn assert_reached(heard: &Heard, reached: Reached) {
 #[tokio::test]
 async fn a_lost_request_says_how_far_it_had_come_and_over_which_connection() {
     const SHORT_US: i64 = 700_000;
-    let silent = serve(keep_silent).await;
+    let silent = treating(keep_silent).await;
     let stalling = Server::start(&[Act::Stall]).await;
     let cutting = Server::start(&[Act::SayAndClose("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\neven")]).await;
     let web_socket = LaneOptions { protocol: Protocol::WebSocket, ..LaneOptions::default() };

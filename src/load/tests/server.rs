@@ -28,6 +28,20 @@ pub(super) enum Act {
     Greet(&'static str),
 }
 
+/// A server on a port of its own that treats each connection so, until the runtime ends.
+pub(super) async fn treating<F: Future<Output = ()> + Send + 'static>(
+    treat: impl Fn(TcpStream) -> F + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(treat(stream));
+        }
+    });
+    address
+}
+
 /// A server on a port of its own; dropping it closes everything.
 pub(super) struct Server {
     pub(super) address: SocketAddr,

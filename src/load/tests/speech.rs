@@ -8,11 +8,11 @@ use h2::{Reason, server};
 use hyper::{HeaderMap, Response};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 use tokio_tungstenite::{accept_async, tungstenite::Message};
 
-use super::{Heard, assert_consistent, lane, run};
+use super::{Heard, assert_consistent, lane, run, server::treating};
 use crate::{
     experiment::schema::Connections,
     load::lane::{LaneOptions, LaneSpec, Protocol},
@@ -20,18 +20,6 @@ use crate::{
 };
 
 const REQUESTS: u64 = 30;
-
-/// A server on a port of its own that treats each connection so, until the runtime ends.
-async fn serve<F: Future<Output = ()> + Send + 'static>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(treat(stream));
-        }
-    });
-    address
-}
 
 fn speaking(address: SocketAddr, protocol: Protocol) -> LaneSpec {
     let options = LaneOptions { protocol, ..LaneOptions::default() };
@@ -95,12 +83,12 @@ async fn each_end_of_an_http2_stream_has_its_outcome_and_its_mark() {
         (End::Answer, Protocol::Grpc, Outcome::Malformed, RetrySafe::No),
         (End::ResetMidway, Protocol::Http2, Outcome::CutMidAnswer, RetrySafe::No),
     ] {
-        let address = serve(move |stream| http2(stream, end)).await;
+        let address = treating(move |stream| http2(stream, end)).await;
         let heard = run(vec![speaking(address, protocol)], REQUESTS).await;
         assert_only(&heard, outcome, mark);
     }
     for (end, mark) in [(End::Refuse, RetrySafe::Yes), (End::Reset, RetrySafe::Idempotent)] {
-        let address = serve(move |stream| http2(stream, end)).await;
+        let address = treating(move |stream| http2(stream, end)).await;
         let spec = LaneSpec { connections: Connections::New, ..speaking(address, Protocol::Http2) };
         assert_only(&run(vec![spec], REQUESTS).await, Outcome::ResetBeforeByte, mark);
     }
@@ -149,14 +137,14 @@ impl Answering {
 #[tokio::test]
 async fn a_message_and_a_line_come_back_or_are_lost() {
     for (answer, outcome) in [(Answering::Same, Outcome::Ok), (Answering::Another, Outcome::WrongBody)] {
-        let address = serve(move |stream| websocket(stream, answer)).await;
+        let address = treating(move |stream| websocket(stream, answer)).await;
         assert_only(&run(vec![speaking(address, Protocol::WebSocket)], REQUESTS).await, outcome, RetrySafe::No);
-        let address = serve(move |stream| lines(stream, answer)).await;
+        let address = treating(move |stream| lines(stream, answer)).await;
         assert_only(&run(vec![speaking(address, Protocol::Tcp)], REQUESTS).await, outcome, RetrySafe::No);
     }
     let silent = [
-        (Protocol::WebSocket, serve(|stream| websocket(stream, Answering::Nothing)).await),
-        (Protocol::Tcp, serve(|stream| lines(stream, Answering::Nothing)).await),
+        (Protocol::WebSocket, treating(|stream| websocket(stream, Answering::Nothing)).await),
+        (Protocol::Tcp, treating(|stream| lines(stream, Answering::Nothing)).await),
     ];
     for (protocol, address) in silent {
         let spec = LaneSpec { connections: Connections::New, ..speaking(address, protocol) };
