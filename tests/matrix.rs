@@ -130,7 +130,7 @@ spec:
     ready: [deployment/shop]
   load:
     - {{name: outside, from: outside, service: shop, rate: 200/s, connections: {connections}}}
-  phases: {{before: 2s, after: 3s}}
+  phases: {{before: 2s, after: 6s}}
   steps:
     - drain:
         nodes: {{withPods: {{app: shop}}, count: 2}}
