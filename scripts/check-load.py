@@ -33,7 +33,9 @@ class Nginx:
     def __init__(self, logs=False):
         self.dir, self.port = tempfile.mkdtemp(), 18129
         self.log = f"{self.dir}/access.log"
-        says, log = ("$uri", f"log_format at '$uri $msec'; access_log {self.log} at;") if logs else ("x" * 128, "access_log off;")
+        says, log = "x" * 128, "access_log off;"
+        if logs:
+            says, log = "$uri", f"log_format at '$uri $msec'; access_log {self.log} at;"
         with open(f"{self.dir}/c", "w") as conf:
             conf.write(f"worker_processes 1; pid {self.dir}/pid; error_log {self.dir}/error.log;"
                        f"events {{ worker_connections 20000; }} http {{ {log} keepalive_requests 1000000000;"
@@ -349,13 +351,14 @@ def flatness(resident):
 
 
 def record():
-    rate, seconds, on = int(os.environ.get("RATE", "20000")), int(os.environ.get("SECONDS", "600")), os.environ.get("ON")
+    rate, seconds = (int(os.environ.get(name, usual)) for name, usual in (("RATE", "20000"), ("SECONDS", "600")))
+    on = os.environ.get("ON")
     with tempfile.TemporaryDirectory() as work:
         with open(f"{work}/quiet.yaml", "w") as file:
             file.write(QUIET.replace("RATE", str(rate)).replace("SECONDS", str(seconds)))
         with open(f"{work}/told", "w") as told:
-            child = subprocess.Popen([EVENKEEL, "run", f"{work}/quiet.yaml", "--out", f"{work}/out", *(["--on", on] if on else [])],
-                                     stdout=told, stderr=told)
+            words = [EVENKEEL, "run", f"{work}/quiet.yaml", "--out", f"{work}/out", *(["--on", on] if on else [])]
+            child = subprocess.Popen(words, stdout=told, stderr=told)
         resident = resident_while(child)
         if child.returncode not in (0, 1, 3):
             sys.exit(open(f"{work}/told").read())

@@ -126,7 +126,7 @@ impl Round {
 
 /// Runs in a whole suite that may be repeated since they could not be told, as on a machine that was busy. A verdict
 /// that is wrong is never repeated.
-const INCONCLUSIVE_MAX: u32 = 3;
+const INCONCLUSIVE_MAX: u32 = 2;
 
 /// Why a run is not what it should be.
 enum Wrong {

@@ -31,8 +31,9 @@ use crate::{
 /// 3. **broken**: an expectation fails by evidence that is not our own doing (no tainted interval, no late send, no
 ///    note of kind `taint` before it). Doubts about the rest of the measurement do not save it.
 /// 4. **inconclusive**: an expectation cannot be told (too few requests, not seen, or it fails only by evidence that
-///    may be our own doing), or there is any doubt about the measurement (requests never sent, a single interval in which we were too late, losses
-///    of a control lane, notes of kind `taint`, a record that breaks off or contradicts itself).
+///    may be our own doing), or there is any doubt about the measurement (requests never sent, a single interval in
+///    which we were too late, losses of a control lane, notes of kind `taint`, a record that breaks off or contradicts
+///    itself).
 /// 5. **held**.
 #[must_use]
 pub fn judge(record: &Record) -> Verdict {

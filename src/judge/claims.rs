@@ -8,7 +8,7 @@ use super::{
     cause::PROPAGATION_US,
     facts::{Facts, milliseconds},
     gap::covering,
-    life::{Hook, Life},
+    life::{Hook, Life, SIGKILL},
     tally::Loss,
     verdict::{BudgetClaim, PodClaim},
 };
@@ -16,9 +16,6 @@ use crate::{
     experiment::schema::Phase,
     record::event::{ContainerSeen, Micros, What},
 };
-
-/// The exit code of a process that SIGKILL ended.
-const KILLED: i32 = 137;
 
 /// Every pod that was seen, by its first event.
 #[must_use]
@@ -115,7 +112,7 @@ fn pod(facts: &Facts<'_>, life: &Life<'_>, last_loss: Option<Micros>, answers: A
         last_loss_after_ms: since_deletion(last_loss).filter(|after| *after >= 0.0),
         exit_after_ms: since_deletion(life.exited),
         exit_code: exit_code(life).filter(|_| deleted.is_some() || life.deleted.is_none()),
-        killed: deleted.is_some() && exit_code(life) == Some(KILLED),
+        killed: deleted.is_some() && exit_code(life) == Some(SIGKILL),
         prestop_ms: match life.hook {
             Hook::Sleeps(length) => Some(milliseconds(length)),
             Hook::Missing | Hook::Failed => Some(0.0),

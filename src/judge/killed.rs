@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     evidence::NAMED_MAX,
     facts::{Facts, seconds},
-    life::{Hook, Life},
+    life::{Hook, Life, SIGKILL},
     remedy::{GRACE_FOR_PROCESS_S, merge},
     verdict::{Finding, Patch},
 };
@@ -14,9 +14,6 @@ use crate::record::event::{ContainerSeen, Micros};
 
 /// A pod was ended by SIGKILL when its grace period was over, or its preStop hook used all of it.
 pub const KILLED_AT_GRACE_END: &str = "killed-at-grace-end";
-
-/// The exit code of a process that SIGKILL ended.
-const SIGKILL: i32 = 137;
 
 /// The kubelet's timer and the watch of the pod's deletion are not of one clock: a kill may be seen so much sooner.
 const KILL_SEEN_EARLY_US: Micros = 500_000;

@@ -18,6 +18,9 @@ const ANSWER_SKEW_US: u64 = 5_000_000;
 /// An Event about a pod comes by another watch than the pod itself, up to so long before or after.
 const EVENT_SKEW_US: Micros = 5_000_000;
 
+/// The exit code of a process that SIGKILL ended.
+pub(super) const SIGKILL: i32 = 137;
+
 /// How long the preStop hook keeps SIGTERM away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {

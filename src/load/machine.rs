@@ -262,7 +262,7 @@ impl Stretches {
         let mut kept: Vec<Note> = notes.iter().take(left).cloned().collect();
         kept.extend(notes.iter().skip(left).filter(|note| taints(note)).cloned());
         if left > 0 && self.told >= NOTES_MAX {
-            let text = format!("more than {NOTES_MAX} troubles of this machine were noted; the rest is not told");
+            let text = format!("{NOTES_MAX} troubles of this machine were noted; the rest is not told");
             kept.push(Note { kind: NoteKind::Info, text });
         }
         kept

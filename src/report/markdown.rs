@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{
     suite::SuiteCase,
-    wording::{count, counted, cut, duration, plain, share, why},
+    wording::{count, counted, cut, duration, plain, share, time_of, why},
 };
 use crate::{
     experiment::schema::Phase,
@@ -63,8 +63,8 @@ fn table<'v>(out: &mut String, cases: impl Iterator<Item = (&'v str, &'v Verdict
     for (name, verdict) in cases.take(MOST_ROWS) {
         let all = &verdict.requests;
         let longest = verdict.outages.iter().map(|outage| outage.end_ms - outage.start_ms).fold(0.0, f64::max);
-        let fault = verdict.phases.get(&Phase::Fault).filter(|phase| phase.requests.sent > 0);
-        let fault = fault.map_or("–".to_owned(), |phase| duration(phase.latency_ms.p99));
+        let fault = verdict.phases.get(&Phase::Fault);
+        let fault = fault.map_or("–".to_owned(), |phase| time_of(&phase.requests, phase.latency_ms.p99));
         let cause = verdict.findings.first().map_or("–".to_owned(), |finding| code(&finding.id));
         let lost = match (all.lost, all.loss_bound_95) {
             (0, Some(bound)) => format!("0 (< {:.3} % at 95 %)", bound * 100.0),

@@ -195,6 +195,12 @@ pub const fn phase(phase: Phase) -> &'static str {
     phase.as_str()
 }
 
+/// A response time in milliseconds of these requests; of none there is no time.
+#[must_use]
+pub fn time_of(requests: &Requests, ms: f64) -> String {
+    if requests.sent > 0 { duration(ms) } else { "–".to_owned() }
+}
+
 /// Foreign text in one line without control characters, so that it can neither move a cursor nor break a table.
 #[must_use]
 pub fn plain(text: &str) -> String {

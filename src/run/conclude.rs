@@ -8,8 +8,8 @@ use hdrhistogram::CreationError;
 use crate::{
     experiment::schema::Lane,
     failure::chain,
-    judge::{self, verdict::Verdict},
-    record::{Record, RecordedInterval, event::What, percentiles, reader, samples::Samples},
+    judge::{self, facts::milliseconds, verdict::Verdict},
+    record::{Record, RecordedInterval, percentiles, reader, samples::Samples},
     report,
 };
 
@@ -26,17 +26,17 @@ pub fn conclude(folder: &Path) -> Result<Verdict, String> {
     write("report.html", &report::html::render(&record, &verdict))?;
     write("summary.md", &report::markdown::of_one(&verdict))?;
     write("metrics.prom", &report::prometheus::render(&verdict))?;
-    for (name, table) in percentile_tables(&record) {
+    for (name, table) in percentile_tables(&record, verdict.counted_from_ms()) {
         write(&name, &table.map_err(|error| error.to_string())?)?;
     }
     Ok(verdict)
 }
 
-/// The response and service times of each lane from the first phase on, by file.
-fn percentile_tables(record: &Record) -> Vec<(String, Result<String, CreationError>)> {
-    let begin = record.events.iter().find(|event| matches!(event.what, What::Phase { .. })).map_or(0, |one| one.at_us);
+/// The response and service times of each lane, by file; of those that count, as in the report.
+fn percentile_tables(record: &Record, from_ms: Option<f64>) -> Vec<(String, Result<String, CreationError>)> {
+    let counts = |one: &RecordedInterval| from_ms.is_none_or(|from| milliseconds(one.start_us) >= from);
     let table = |lane: &Lane, times: fn(&RecordedInterval) -> &Samples| {
-        let counted = record.intervals.iter().filter(|one| one.lane == lane.name && one.start_us >= begin);
+        let counted = record.intervals.iter().filter(|one| one.lane == lane.name && counts(one));
         percentiles::of_samples(counted.map(times))
     };
     let both = |(place, lane): (usize, &Lane)| {

@@ -249,6 +249,7 @@ impl Run<'_> {
         abort.or(self.set_up()).await??;
         Box::pin(abort.or(self.start_load(messages))).await??;
         self.settle().await?;
+        self.traffic.iter().for_each(Traffic::renew_connections);
         let (steps, phases) = (&self.order.experiment.spec.steps, self.order.experiment.spec.phases);
         self.enter(Phase::Before);
         let probes = Probes::start(&self.order.experiment.spec.abort, &self.broken);
@@ -277,7 +278,6 @@ impl Run<'_> {
         let bounded = tokio::time::timeout(self.order.experiment.spec.given.within.duration(), quiet);
         // Either way the run goes on.
         _ = self.stage.abort.or(bounded).await?;
-        self.traffic.iter().for_each(Traffic::renew_connections);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::{
     judge::verdict::Answer,
     report::{
         suite::SuiteCase,
-        wording::{count, counted, cut, duration, loss, why},
+        wording::{count, counted, cut, duration, loss, time_of, why},
     },
 };
 
@@ -70,7 +70,7 @@ fn write_case(out: &mut String, case: &SuiteCase) {
         out,
         "<small>{} · p99 {} · {} · took {}</small></div></a>",
         E(&loss(&verdict.requests)),
-        if verdict.requests.sent > 0 { duration(verdict.latency_ms.p99) } else { "–".to_owned() },
+        time_of(&verdict.requests, verdict.latency_ms.p99),
         if verdict.outages.is_empty() {
             "no outage".to_owned()
         } else {

@@ -9,7 +9,7 @@ use super::escape::E;
 use crate::{
     judge::verdict::{Latency, Requests, Verdict},
     record::event::Outcome,
-    report::wording::{count, cut, duration, moment, outcome, share},
+    report::wording::{count, cut, duration, moment, outcome, share, time_of},
 };
 
 /// Rows of one table; all of them are in `verdict.json`.
@@ -73,8 +73,7 @@ fn table_of_requests(out: &mut String, verdict: &Verdict) {
             count(requests.unsent),
         );
         for time in [p50, p90, p99, p999, max] {
-            // Of no request there is no time.
-            let _ = write!(out, "<td>{}</td>", if requests.sent > 0 { duration(time) } else { "–".to_owned() });
+            let _ = write!(out, "<td>{}</td>", time_of(requests, time));
         }
         let _ = write!(out, "<td>{}</td></tr>", outage.map_or("–".to_owned(), duration));
     };

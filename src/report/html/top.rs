@@ -9,7 +9,7 @@ use crate::{
         verdict::{Answer, Finding, PatchHow, Verdict},
     },
     record::Record,
-    report::wording::{count, counted, cut, duration, fraction, share, why},
+    report::wording::{count, counted, cut, duration, fraction, share, time_of, why},
 };
 
 /// Findings, reasons and sentences of evidence that are shown.
@@ -112,12 +112,8 @@ fn tiles(out: &mut String, verdict: &Verdict) {
     let outages = counted(verdict.outages.len() as u64, "outage");
     tile("longest outage", &duration(longest), &outages, if longest > 0.0 { "bad" } else { "" });
     let latency = verdict.latency_ms;
-    if all.sent > 0 {
-        let note = format!("p50 {}, slowest {}", duration(latency.p50), duration(latency.max));
-        tile("response time, p99", &duration(latency.p99), &note, "");
-    } else {
-        tile("response time, p99", "–", "", "");
-    }
+    let note = format!("p50 {}, slowest {}", time_of(all, latency.p50), time_of(all, latency.max));
+    tile("response time, p99", &time_of(all, latency.p99), &note, "");
     let held = verdict.expectations.iter().filter(|expected| expected.held == Some(true)).count();
     let all_held = held == verdict.expectations.len();
     tile(

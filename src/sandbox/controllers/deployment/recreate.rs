@@ -33,8 +33,24 @@ impl Work<'_> {
     /// Whether a pod of an old set is there that has not ended, be it on its way out.
     fn old_pods_run(&self, sets: &Sets) -> bool {
         let counted = sets.old.iter().any(|set| set.status.as_ref().is_some_and(|status| status.replicas > 0));
-        // Of one in the phase Unknown nobody can be sure that it does not run.
-        let runs = |phase: &str| !matches!(phase, "Failed" | "Succeeded");
-        counted || sets.old.iter().any(|set| self.pods_of(set).iter().any(|pod| runs(pods::phase(pod))))
+        counted || sets.old.iter().any(|set| self.pods_of(set).iter().any(|pod| may_run(pods::phase(pod))))
+    }
+}
+
+/// Of a pod in the phase Unknown nobody can be sure that it does not run.
+fn may_run(phase: &str) -> bool {
+    !matches!(phase, "Failed" | "Succeeded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pod_that_has_ended_makes_room() {
+        let table = [("Pending", true), ("Running", true), ("Unknown", true), ("Failed", false), ("Succeeded", false)];
+        for (phase, expected) in table {
+            assert_eq!(may_run(phase), expected, "{phase}");
+        }
     }
 }
