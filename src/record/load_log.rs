@@ -135,6 +135,7 @@ pub(super) fn log_time(at: Micros) -> Duration {
 }
 
 /// A lane's name as a tag: a log has no place for commas and white space.
-pub(super) fn log_tag(lane: &str) -> String {
+#[must_use]
+pub fn log_tag(lane: &str) -> String {
     lane.chars().map(|c| if c == ',' || c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
 }

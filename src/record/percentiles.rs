@@ -35,13 +35,13 @@ pub fn hgrm(histogram: &Histogram<u64>, unit: f64) -> String {
     text
 }
 
-/// The table of what was counted in several intervals, in milliseconds.
+/// The table of what was counted, in milliseconds.
 ///
 /// # Errors
 /// Never: the bounds of the histogram are those that the library allows.
-pub fn of_samples<'s>(intervals: impl Iterator<Item = &'s Samples>) -> Result<String, CreationError> {
+pub fn of_samples(samples: &Samples) -> Result<String, CreationError> {
     let mut all = empty_histogram()?;
-    for (value, count) in Samples::merged(intervals).iter() {
+    for (value, count) in samples.iter() {
         all.saturating_record_n(value, count);
     }
     Ok(hgrm(&all, 1_000.0))

@@ -2,7 +2,7 @@
 //! refused by its number, and what a crash has cut off at the end is left out and said so.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
@@ -16,7 +16,7 @@ use super::{
     error::RecordError,
     event::{Event, FORMAT, Micros, Outcome, What},
     load_log::{log_tag, log_time},
-    samples::Samples,
+    samples::{Samples, Sum},
 };
 use crate::experiment::schema::Experiment;
 
@@ -57,11 +57,9 @@ pub struct RecordedInterval {
     pub start_us: Micros,
     /// Its length.
     pub length_us: i64,
-    /// From the intended send time to the end of the answer.
+    /// From the intended send time to the end of the answer. The service times are not held, since only their sums are
+    /// asked for: [`service_times`].
     pub response: Samples,
-    /// From the first byte of the request written to the end of the answer; fewer than the others by the requests of
-    /// which nothing was written.
-    pub service: Samples,
 }
 
 /// Reads a run directory.
@@ -80,13 +78,11 @@ pub fn read(dir: &Path) -> Result<Record, RecordError> {
         missing += usize::from(
             found.is_none() && counts.by_outcome.iter().any(|(kind, n)| *n > 0 && *kind != Outcome::NotSent),
         );
-        let (response, service) = found.unwrap_or_default();
         intervals.push(RecordedInterval {
             lane: counts.lane.clone(),
             start_us: counts.start_us,
             length_us: counts.length_us,
-            response,
-            service,
+            response: found.unwrap_or_default(),
         });
     }
     if missing > 0 {
@@ -154,13 +150,55 @@ fn read_events(path: &Path, damage: &mut Vec<String>) -> Result<Vec<Event>, Reco
     Ok(events)
 }
 
-/// The pairs of histograms of a lane's tag and a start in milliseconds, in their order.
-type Histograms = HashMap<(String, u128), VecDeque<(Samples, Samples)>>;
+/// An interval of a log: its lane's tag, and its start in milliseconds.
+type Key = (String, u128);
+
+/// What a histogram of a log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    Response,
+    Service,
+}
+
+/// The response times of the intervals, in their order.
+type Histograms = HashMap<Key, VecDeque<Samples>>;
 
 fn read_load(path: &Path, damage: &mut Vec<String>) -> Result<Histograms, RecordError> {
     let mut histograms = Histograms::new();
-    // A response waits for the service times, which are always the next line.
-    let mut waiting: Option<((String, u128), Samples)> = None;
+    let cut = each_histogram(path, |key, times, encoded| {
+        match times {
+            Times::Response => histograms.entry(key.clone()).or_default().push_back(Samples::from_log(encoded)?),
+            Times::Service => Samples::check(encoded)?,
+        }
+        Ok(())
+    })?;
+    if cut {
+        damage.push(format!("the last line of {LOAD_FILE} is cut off"));
+    }
+    Ok(histograms)
+}
+
+/// The service times of a run's lanes by their tags in the log ([`log_tag`]): from the first byte of a request written to
+/// the end of its answer; fewer than the response times by the requests of which nothing was written. Of the intervals
+/// that begin in the millisecond `from_ms` of the run's clock or later.
+pub fn service_times(dir: &Path, from_ms: Option<f64>) -> Result<BTreeMap<String, Samples>, RecordError> {
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    each_histogram(&dir.join(LOAD_FILE), |(tag, start_ms), times, encoded| {
+        if times == Times::Service && from_ms.is_none_or(|from| *start_ms as f64 >= from.floor()) {
+            sums.entry(tag.clone()).or_default().add(&Samples::from_log(encoded)?);
+        }
+        Ok(())
+    })?;
+    Ok(sums.into_iter().map(|(tag, sum)| (tag, sum.samples())).collect())
+}
+
+/// Hands out the histograms of a log as they are encoded; whether its last line is cut off.
+fn each_histogram(
+    path: &Path,
+    mut take: impl FnMut(&Key, Times, &str) -> Result<(), String>,
+) -> Result<bool, RecordError> {
+    // After the response times of an interval its service times are always the next line.
+    let mut waiting: Option<Key> = None;
     let mut cut = false;
     each_line(path, |number, line, whole| {
         if !whole {
@@ -174,22 +212,17 @@ fn read_load(path: &Path, damage: &mut Vec<String>) -> Result<Histograms, Record
         };
         let problem = |problem: String| malformed(path, number, problem);
         let tag = entry.tag().map(|tag| tag.as_str().to_owned()).unwrap_or_default();
-        let samples = Samples::from_log(entry.encoded_histogram()).map_err(problem)?;
+        let encoded = entry.encoded_histogram();
         match waiting.take() {
-            None => waiting = Some(((tag, entry.start_timestamp().as_millis()), samples)),
-            Some((key, response)) if tag == format!("{}.service", key.0) => {
-                histograms.entry(key).or_default().push_back((response, samples));
+            None => {
+                let key = waiting.insert((tag, entry.start_timestamp().as_millis()));
+                take(key, Times::Response, encoded).map_err(problem)
             }
-            Some((key, _)) => {
-                return Err(problem(format!("service times of lane {} are missing before this line", key.0)));
-            }
+            Some(key) if tag == format!("{}.service", key.0) => take(&key, Times::Service, encoded).map_err(problem),
+            Some((lane, _)) => Err(problem(format!("service times of lane {lane} are missing before this line"))),
         }
-        Ok(())
     })?;
-    if cut || waiting.is_some() {
-        damage.push(format!("the last line of {LOAD_FILE} is cut off"));
-    }
-    Ok(histograms)
+    Ok(cut || waiting.is_some())
 }
 
 /// Hands out each line with its number and whether it ends as a line does.

@@ -1,9 +1,10 @@
-//! A histogram as it is kept in memory: the few values that occurred, not the 160 KB of counters around them. It
-//! holds exactly what the `HdrHistogram` held, so merging is exact and percentiles are the same.
+//! A histogram as it is kept in memory: the few values that occurred, in some two bytes each, not the 160 KB of
+//! counters around them. It holds exactly what the `HdrHistogram` held, so merging is exact and percentiles are the
+//! same.
 //!
 //! Reading one from a log checks sizes first: the library's decoder allocates what the bytes claim.
 
-use std::{collections::HashMap, io::Read};
+use std::io::Read;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hdrhistogram::{CreationError, Histogram, serialization::Deserializer};
@@ -43,14 +44,24 @@ const HEADER_V2: usize = 40;
 /// Counted values in microseconds, each the highest of its histogram's bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Samples {
-    // By value, each value once.
-    counts: Vec<(u64, u64)>,
+    // By value, each value once: twice the distance from the value before it, and one more where it was counted more
+    // than once; then the count follows. Both in LEB128, so that most pairs take one or two bytes: a run of ten
+    // minutes has six thousand of these for each lane.
+    packed: Box<[u8]>,
 }
 
 impl From<&Histogram<u64>> for Samples {
     fn from(histogram: &Histogram<u64>) -> Self {
-        let counts = histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
-        Self { counts }
+        let (mut packed, mut before) = (Vec::new(), 0);
+        for step in histogram.iter_recorded() {
+            let (value, count) = (step.value_iterated_to(), step.count_at_value());
+            push_leb128(&mut packed, ((value - before) << 1) | u64::from(count != 1));
+            if count != 1 {
+                push_leb128(&mut packed, count);
+            }
+            before = value;
+        }
+        Self { packed: packed.into_boxed_slice() }
     }
 }
 
@@ -58,19 +69,19 @@ impl Samples {
     /// How many values were counted.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+        self.iter().fold(0, |sum, (_, count)| sum.saturating_add(count))
     }
 
     /// Nothing was counted.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.counts.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.packed.is_empty()
     }
 
     /// The largest value in microseconds, 0 when empty.
     #[must_use]
     pub fn max(&self) -> u64 {
-        self.counts.last().map_or(0, |(value, _)| *value)
+        self.iter().last().map_or(0, |(value, _)| value)
     }
 
     /// The value in microseconds at or below which the share `quantile` (0 to 1) of the values lies, 0 when empty.
@@ -84,42 +95,94 @@ impl Samples {
         )]
         let wanted = ((quantile.clamp(0.0, 1.0) * total as f64).ceil() as u64).clamp(1, total.max(1));
         let mut seen = 0_u64;
-        for (value, count) in &self.counts {
-            seen = seen.saturating_add(*count);
-            if seen >= wanted {
-                return *value;
-            }
-        }
-        self.max()
+        let mut reaches = |count: u64| {
+            seen = seen.saturating_add(count);
+            seen >= wanted
+        };
+        self.iter().find(|(_, count)| reaches(*count)).map_or(0, |(value, _)| value)
     }
 
     /// All values of several together.
     pub fn merged<'s>(several: impl Iterator<Item = &'s Self>) -> Self {
-        let mut sums: HashMap<u64, u64> = HashMap::new();
-        for (value, count) in several.flat_map(Self::iter) {
-            let sum = sums.entry(value).or_default();
-            *sum = sum.saturating_add(count);
-        }
-        let mut counts: Vec<_> = sums.into_iter().collect();
-        counts.sort_unstable();
-        Self { counts }
+        let mut sum = Sum::default();
+        several.for_each(|samples| sum.add(samples));
+        sum.samples()
     }
 
     /// The values with their counts, in order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.counts.iter().copied()
+        let (mut rest, mut value) = (&*self.packed, 0);
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let step = leb128(&mut rest);
+            value += step >> 1;
+            Some((value, if step & 1 == 0 { 1 } else { leb128(&mut rest) }))
+        })
     }
 
     /// Reads a histogram as an interval log has it: base64 of the V2 format, deflated or not. The error says what is
     /// wrong with it.
     pub fn from_log(encoded: &str) -> Result<Self, String> {
-        let bytes = STANDARD.decode(encoded).map_err(|error| format!("not base64: {error}"))?;
-        let plain = inflate(&bytes)?;
-        check(&plain)?;
+        let plain = plain(encoded)?;
         let histogram: Histogram<u64> =
             Deserializer::new().deserialize(&mut plain.as_slice()).map_err(|error| error.to_string())?;
         Ok(Self::from(&histogram))
     }
+
+    /// Says what is wrong with a histogram of an interval log, without reading its values.
+    pub(super) fn check(encoded: &str) -> Result<(), String> {
+        plain(encoded).map(drop)
+    }
+}
+
+/// Samples that are being added up.
+#[derive(Debug)]
+pub struct Sum(Option<Histogram<u64>>);
+
+impl Default for Sum {
+    fn default() -> Self {
+        // By bucket of the finest histogram that a log may hold: the highest value of a coarser bucket is the highest of
+        // one of these. Its bounds are constants that a histogram can have.
+        Self(Histogram::new_with_bounds(1, VALUE_MAX_US, SIGNIFICANT_DIGITS).ok())
+    }
+}
+
+impl Sum {
+    /// Adds the values of `samples`.
+    pub fn add(&mut self, samples: &Samples) {
+        let Some(all) = &mut self.0 else { return };
+        samples.iter().for_each(|(value, count)| all.saturating_record_n(value, count));
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn samples(&self) -> Samples {
+        self.0.as_ref().map(Samples::from).unwrap_or_default()
+    }
+}
+
+fn push_leb128(packed: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        packed.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    packed.push(number as u8);
+}
+
+/// The next number of what [`push_leb128`] wrote; 0 at the end.
+fn leb128(rest: &mut &[u8]) -> u64 {
+    let (mut number, mut place) = (0, 0);
+    while let Some((byte, after)) = rest.split_first() {
+        *rest = after;
+        number |= u64::from(byte & 0x7f) << place;
+        if byte & 0x80 == 0 {
+            break;
+        }
+        place += 7;
+    }
+    number
 }
 
 fn word(bytes: &[u8], at: usize) -> Result<u32, String> {
@@ -129,6 +192,14 @@ fn word(bytes: &[u8], at: usize) -> Result<u32, String> {
 
 fn long(bytes: &[u8], at: usize) -> Result<u64, String> {
     Ok((u64::from(word(bytes, at)?) << 32) | u64::from(word(bytes, at + 4)?))
+}
+
+/// A histogram of an interval log in format V2, whose header and counts are within bounds.
+fn plain(encoded: &str) -> Result<Vec<u8>, String> {
+    let bytes = STANDARD.decode(encoded).map_err(|error| format!("not base64: {error}"))?;
+    let plain = inflate(&bytes)?;
+    check(&plain)?;
+    Ok(plain)
 }
 
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {

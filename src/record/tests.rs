@@ -12,7 +12,7 @@ use super::{
         Event, EvictionAnswer, KubeEventSeen, LaneInterval, LostRequest, NoteKind, Outcome, PodAnswers, PreStop,
         Reached, UndoChange, UndoState, What,
     },
-    reader::read,
+    reader::{self, read},
     samples::{Samples, empty_histogram},
     writer::Writer,
 };
@@ -38,19 +38,22 @@ fn write(dir: &Path, mut record: Record) -> Record {
         };
         let sent: u64 = counts.by_outcome.values().sum();
         let response = histogram((0..sent).map(|m| 900 + (n * 37 + m * 1_013) % 50_000));
-        let service = histogram((0..sent).map(|m| 800 + m));
+        let service = service_of(sent);
         record.intervals.push(RecordedInterval {
             lane: counts.lane.clone(),
             start_us: counts.start_us,
             length_us: counts.length_us,
             response: Samples::from(&response),
-            service: Samples::from(&service),
         });
         writer.interval(event.at_us, &ClosedInterval { counts: counts.clone(), response, service }).unwrap();
     }
     writer.finish().unwrap();
     record.intervals.sort_by_key(|interval| interval.start_us);
     record
+}
+
+fn service_of(sent: u64) -> Histogram<u64> {
+    histogram((0..sent).map(|m| 800 + m))
 }
 
 fn losing() -> Scene {
@@ -142,6 +145,27 @@ fn lanes_whose_names_look_like_tags_keep_their_own_histograms() {
     }
     let fresh = write(dir.path(), record);
     assert_eq!(read(dir.path()).unwrap().intervals, fresh.intervals);
+}
+
+#[test]
+fn service_times_are_added_up_by_lane_from_a_time_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = write(dir.path(), losing().record());
+    for from_ms in [None, Some(6_000.0), Some(1e9)] {
+        let times = reader::service_times(dir.path(), from_ms).unwrap();
+        for lane in ["new", "reused"] {
+            let mut sum = empty_histogram().unwrap();
+            for event in &record.events {
+                let What::Load(counts) = &event.what else { continue };
+                if counts.lane == lane && from_ms.is_none_or(|from| counts.start_us as f64 / 1e3 >= from) {
+                    sum.add(&service_of(counts.by_outcome.values().sum())).unwrap();
+                }
+            }
+            let found = times.get(lane).map_or(0, Samples::len);
+            assert_eq!(found, sum.len(), "{lane} from {from_ms:?}");
+            assert_eq!(times.get(lane).cloned().unwrap_or_default(), Samples::from(&sum), "{lane} from {from_ms:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is made of a record once a run is over: the verdict, and every file that is written from it. A record is not
 //! trusted: nothing in it names a file outside of its folder.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use hdrhistogram::CreationError;
 
@@ -9,7 +9,7 @@ use crate::{
     experiment::schema::Lane,
     failure::chain,
     judge::{self, facts::milliseconds, verdict::Verdict},
-    record::{Record, RecordedInterval, percentiles, reader, samples::Samples},
+    record::{Record, RecordedInterval, load_log::log_tag, percentiles, reader, samples::Samples},
     report,
 };
 
@@ -26,24 +26,30 @@ pub fn conclude(folder: &Path) -> Result<Verdict, String> {
     write("report.html", &report::html::render(&record, &verdict))?;
     write("summary.md", &report::markdown::of_one(&verdict))?;
     write("metrics.prom", &report::prometheus::render(&verdict))?;
-    for (name, table) in percentile_tables(&record, verdict.counted_from_ms()) {
+    let from_ms = verdict.counted_from_ms();
+    let service = reader::service_times(folder, from_ms).map_err(|error| chain(&error))?;
+    for (name, table) in percentile_tables(&record, from_ms, &service) {
         write(&name, &table.map_err(|error| error.to_string())?)?;
     }
     Ok(verdict)
 }
 
 /// The response and service times of each lane, by file; of those that count, as in the report.
-fn percentile_tables(record: &Record, from_ms: Option<f64>) -> Vec<(String, Result<String, CreationError>)> {
-    let counts = |one: &RecordedInterval| from_ms.is_none_or(|from| milliseconds(one.start_us) >= from);
-    let table = |lane: &Lane, times: fn(&RecordedInterval) -> &Samples| {
-        let counted = record.intervals.iter().filter(|one| one.lane == lane.name && counts(one));
-        percentiles::of_samples(counted.map(times))
-    };
+fn percentile_tables(
+    record: &Record,
+    from_ms: Option<f64>,
+    service: &BTreeMap<String, Samples>,
+) -> Vec<(String, Result<String, CreationError>)> {
+    let counts = |one: &&RecordedInterval| from_ms.is_none_or(|from| milliseconds(one.start_us) >= from);
     let both = |(place, lane): (usize, &Lane)| {
+        let of_lane = record.intervals.iter().filter(|one| one.lane == lane.name).filter(counts);
+        let response = Samples::merged(of_lane.map(|interval| &interval.response));
+        let none = Samples::default();
+        let service = service.get(&log_tag(&lane.name)).unwrap_or(&none);
         let file = lane_file(&lane.name, place);
         [
-            (format!("{file}.response.hgrm"), table(lane, |interval| &interval.response)),
-            (format!("{file}.service.hgrm"), table(lane, |interval| &interval.service)),
+            (format!("{file}.response.hgrm"), percentiles::of_samples(&response)),
+            (format!("{file}.service.hgrm"), percentiles::of_samples(service)),
         ]
     };
     record.experiment.spec.load.iter().enumerate().flat_map(both).collect()

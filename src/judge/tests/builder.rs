@@ -379,7 +379,7 @@ pub fn interval(lane: &str, start_us: Micros) -> RecordedInterval {
     let mut histogram = empty_histogram().unwrap();
     (1..=PER_INTERVAL).for_each(|n| histogram.record(n * 1_000).unwrap());
     let response = Samples::from(&histogram);
-    RecordedInterval { lane: lane.to_owned(), start_us, length_us: 100_000, service: response.clone(), response }
+    RecordedInterval { lane: lane.to_owned(), start_us, length_us: 100_000, response }
 }
 
 fn started() -> Started {

@@ -105,7 +105,7 @@ mod tests {
         let mut histogram = empty_histogram().unwrap();
         values.for_each(|value| histogram.record(value).unwrap());
         let response = Samples::from(&histogram);
-        RecordedInterval { lane: lane.to_owned(), start_us: 0, length_us: 100_000, service: response.clone(), response }
+        RecordedInterval { lane: lane.to_owned(), start_us: 0, length_us: 100_000, response }
     }
 
     #[test]

@@ -126,8 +126,7 @@ mod tests {
         for value in values {
             histogram.record(*value).unwrap();
         }
-        let (response, service) = (Samples::from(&histogram), Samples::default());
-        RecordedInterval { lane: "new".to_owned(), start_us, length_us: 100_000, response, service }
+        RecordedInterval { lane: "new".to_owned(), start_us, length_us: 100_000, response: Samples::from(&histogram) }
     }
 
     #[test]

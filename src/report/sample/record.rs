@@ -355,8 +355,8 @@ fn load(maker: &mut Maker) -> Vec<RecordedInterval> {
             let load =
                 LaneInterval { lane: lane.clone(), start_us, length_us: 100_000, by_outcome, ..Default::default() };
             maker.at(start_ms + 150, What::Load(load));
-            let (response, service) = (Samples::from(&histogram), Samples::default());
-            intervals.push(RecordedInterval { lane, start_us, length_us: 100_000, response, service });
+            let response = Samples::from(&histogram);
+            intervals.push(RecordedInterval { lane, start_us, length_us: 100_000, response });
         }
     }
     intervals
