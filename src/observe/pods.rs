@@ -30,11 +30,11 @@ impl Projection for Pods {
     }
 
     fn changed(seen: PodSeen) -> What {
-        What::Pod(seen)
+        What::Pod(Box::new(seen))
     }
 
     fn gone(seen: PodSeen) -> What {
-        What::Pod(PodSeen { gone: true, ..seen })
+        What::Pod(Box::new(PodSeen { gone: true, ..seen }))
     }
 }
 

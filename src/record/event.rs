@@ -27,10 +27,8 @@ pub struct Event {
 }
 
 /// What was seen.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one at a time passes through; most are pods or intervals, the large ones"
-)]
+///
+/// What is large and rare is boxed: of intervals a long record has tens of thousands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
@@ -46,7 +44,7 @@ pub enum What {
     /// An undo changes its state.
     Undo(UndoChange),
     /// A pod as it was seen, whole, at each change.
-    Pod(PodSeen),
+    Pod(Box<PodSeen>),
     /// A Service's endpoint, at each change.
     Endpoint(EndpointSeen),
     /// A `PodDisruptionBudget`, at each change.
@@ -62,7 +60,7 @@ pub enum What {
     /// A lane's requests that fell due in one interval of 100 ms; the histogram is in `load.hlog`.
     Load(LaneInterval),
     /// One request that was lost.
-    Lost(LostRequest),
+    Lost(Box<LostRequest>),
     /// Something that makes the measurement doubtful, or that a reader should know.
     Note(Note),
     /// The last line.

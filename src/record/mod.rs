@@ -8,12 +8,15 @@
 //! * `secrets`: what is left out of it.
 //! * [`load_log`]: `load.hlog` while it is written; `out`: a file whose errors name it.
 //! * [`writer`]: the run directory, written while the run goes on.
-//! * [`reader`]: the run directory, read back as a [`Record`].
+//! * [`reader`]: the run directory, read back as a [`Record`]; [`load_reader`]: `load.hlog` of it; `calm`: which of its
+//!   intervals are held as one.
 
+mod calm;
 pub mod clock;
 pub mod error;
 pub mod event;
 pub mod load_log;
+pub mod load_reader;
 mod out;
 pub mod percentiles;
 pub mod reader;

@@ -2,21 +2,19 @@
 //! refused by its number, and what a crash has cut off at the end is left out and said so.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
 };
 
-use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde::Deserialize;
 
 use super::{
-    EVENTS_FILE, LOAD_FILE, PLAN_FILE,
+    EVENTS_FILE, PLAN_FILE,
     error::RecordError,
-    event::{Event, FORMAT, Micros, Outcome, What},
-    load_log::{log_tag, log_time},
-    samples::{Samples, Sum},
+    event::{Event, FORMAT, Micros, What},
+    load_reader::read_intervals,
+    samples::Samples,
 };
 use crate::experiment::schema::Experiment;
 
@@ -42,23 +40,24 @@ pub struct Record {
     pub plan: serde_json::Value,
     /// All events by time; those of one moment in the order in which they were written.
     pub events: Vec<Event>,
-    /// The intervals of all lanes with their histograms, by time. Their counts are in `events`.
+    /// The intervals of all lanes with their histograms, by time. The counts of each are in `events`.
     pub intervals: Vec<RecordedInterval>,
     /// What is missing from the files, one sentence each. Empty for a record that is whole.
     pub damage: Vec<String>,
 }
 
-/// The response times of a lane's requests that fell due in one interval.
+/// The response times of a lane's requests that fell due in one interval, or, in a long record, in several of them
+/// between which nothing happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedInterval {
     /// The lane.
     pub lane: String,
-    /// Start of the interval on the run's clock.
+    /// Start of the first interval on the run's clock.
     pub start_us: Micros,
-    /// Its length.
+    /// The length of all of them.
     pub length_us: i64,
     /// From the intended send time to the end of the answer. The service times are not held, since only their sums are
-    /// asked for: [`service_times`].
+    /// asked for: [`service_times`](super::load_reader::service_times).
     pub response: Samples,
 }
 
@@ -67,29 +66,8 @@ pub fn read(dir: &Path) -> Result<Record, RecordError> {
     let (experiment, plan) = read_plan(&dir.join(PLAN_FILE))?;
     let mut damage = Vec::new();
     let mut events = read_events(&dir.join(EVENTS_FILE), &mut damage)?;
-    let mut histograms = read_load(&dir.join(LOAD_FILE), &mut damage)?;
-    let mut intervals = Vec::new();
-    let mut missing = 0_usize;
-    for event in &events {
-        let What::Load(counts) = &event.what else { continue };
-        let key = (log_tag(&counts.lane), log_time(counts.start_us).as_millis());
-        let found = histograms.get_mut(&key).and_then(VecDeque::pop_front);
-        // An interval in which nothing fell due, or nothing was sent, has no histogram.
-        missing += usize::from(
-            found.is_none() && counts.by_outcome.iter().any(|(kind, n)| *n > 0 && *kind != Outcome::NotSent),
-        );
-        intervals.push(RecordedInterval {
-            lane: counts.lane.clone(),
-            start_us: counts.start_us,
-            length_us: counts.length_us,
-            response: found.unwrap_or_default(),
-        });
-    }
-    if missing > 0 {
-        damage.push(format!("{LOAD_FILE} lacks the histograms of {missing} intervals"));
-    }
+    let intervals = read_intervals(dir, &events, &mut damage)?;
     events.sort_by_key(|event| event.at_us);
-    intervals.sort_by_key(|interval| interval.start_us);
     Ok(Record { experiment, plan, events, intervals, damage })
 }
 
@@ -150,83 +128,8 @@ fn read_events(path: &Path, damage: &mut Vec<String>) -> Result<Vec<Event>, Reco
     Ok(events)
 }
 
-/// An interval of a log: its lane's tag, and its start in milliseconds.
-type Key = (String, u128);
-
-/// What a histogram of a log holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Times {
-    Response,
-    Service,
-}
-
-/// The response times of the intervals, in their order.
-type Histograms = HashMap<Key, VecDeque<Samples>>;
-
-fn read_load(path: &Path, damage: &mut Vec<String>) -> Result<Histograms, RecordError> {
-    let mut histograms = Histograms::new();
-    let cut = each_histogram(path, |key, times, encoded| {
-        match times {
-            Times::Response => histograms.entry(key.clone()).or_default().push_back(Samples::from_log(encoded)?),
-            Times::Service => Samples::check(encoded)?,
-        }
-        Ok(())
-    })?;
-    if cut {
-        damage.push(format!("the last line of {LOAD_FILE} is cut off"));
-    }
-    Ok(histograms)
-}
-
-/// The service times of a run's lanes by their tags in the log ([`log_tag`]): from the first byte of a request written to
-/// the end of its answer; fewer than the response times by the requests of which nothing was written. Of the intervals
-/// that begin in the millisecond `from_ms` of the run's clock or later.
-pub fn service_times(dir: &Path, from_ms: Option<f64>) -> Result<BTreeMap<String, Samples>, RecordError> {
-    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-    each_histogram(&dir.join(LOAD_FILE), |(tag, start_ms), times, encoded| {
-        if times == Times::Service && from_ms.is_none_or(|from| *start_ms as f64 >= from.floor()) {
-            sums.entry(tag.clone()).or_default().add(&Samples::from_log(encoded)?);
-        }
-        Ok(())
-    })?;
-    Ok(sums.into_iter().map(|(tag, sum)| (tag, sum.samples())).collect())
-}
-
-/// Hands out the histograms of a log as they are encoded; whether its last line is cut off.
-fn each_histogram(
-    path: &Path,
-    mut take: impl FnMut(&Key, Times, &str) -> Result<(), String>,
-) -> Result<bool, RecordError> {
-    // After the response times of an interval its service times are always the next line.
-    let mut waiting: Option<Key> = None;
-    let mut cut = false;
-    each_line(path, |number, line, whole| {
-        if !whole {
-            cut = true;
-            return Ok(());
-        }
-        let entry = match IntervalLogIterator::new(line).next() {
-            Some(Ok(LogEntry::Interval(entry))) => entry,
-            Some(Ok(_)) | None => return Ok(()),
-            Some(Err(_)) => return Err(malformed(path, number, "not a line of an interval log".to_owned())),
-        };
-        let problem = |problem: String| malformed(path, number, problem);
-        let tag = entry.tag().map(|tag| tag.as_str().to_owned()).unwrap_or_default();
-        let encoded = entry.encoded_histogram();
-        match waiting.take() {
-            None => {
-                let key = waiting.insert((tag, entry.start_timestamp().as_millis()));
-                take(key, Times::Response, encoded).map_err(problem)
-            }
-            Some(key) if tag == format!("{}.service", key.0) => take(&key, Times::Service, encoded).map_err(problem),
-            Some((lane, _)) => Err(problem(format!("service times of lane {lane} are missing before this line"))),
-        }
-    })?;
-    Ok(cut || waiting.is_some())
-}
-
 /// Hands out each line with its number and whether it ends as a line does.
-fn each_line(
+pub(super) fn each_line(
     path: &Path,
     mut take: impl FnMut(usize, &[u8], bool) -> Result<(), RecordError>,
 ) -> Result<(), RecordError> {
@@ -289,6 +192,6 @@ fn unreadable(path: &Path, source: std::io::Error) -> RecordError {
     RecordError::Io { doing: "read", path: path.to_owned(), source }
 }
 
-fn malformed(path: &Path, line: usize, problem: String) -> RecordError {
+pub(super) fn malformed(path: &Path, line: usize, problem: String) -> RecordError {
     RecordError::Malformed { path: path.to_owned(), line, problem }
 }

@@ -164,11 +164,15 @@ impl Sum {
 }
 
 fn push_leb128(packed: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        packed.push(number as u8 | 0x80);
+    loop {
+        let [low, ..] = number.to_le_bytes();
         number >>= 7;
+        if number == 0 {
+            packed.push(low);
+            return;
+        }
+        packed.push(low | 0x80);
     }
-    packed.push(number as u8);
 }
 
 /// The next number of what [`push_leb128`] wrote; 0 at the end.

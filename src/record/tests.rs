@@ -12,7 +12,8 @@ use super::{
         Event, EvictionAnswer, KubeEventSeen, LaneInterval, LostRequest, NoteKind, Outcome, PodAnswers, PreStop,
         Reached, UndoChange, UndoState, What,
     },
-    reader::{self, read},
+    load_reader::service_times,
+    reader::read,
     samples::{Samples, empty_histogram},
     writer::Writer,
 };
@@ -148,17 +149,31 @@ fn lanes_whose_names_look_like_tags_keep_their_own_histograms() {
 }
 
 #[test]
+fn a_long_record_holds_its_calm_stretches_as_one_and_gets_the_same_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut scene = losing();
+    scene.end = 180.0;
+    let fresh = write(dir.path(), scene.record());
+    let again = read(dir.path()).unwrap();
+    assert_eq!(again.events, fresh.events);
+    assert!(again.intervals.len() * 3 < fresh.intervals.len() * 2, "{}", again.intervals.len());
+    let times = |record: &Record| Samples::merged(record.intervals.iter().map(|interval| &interval.response));
+    assert_eq!(times(&again), times(&fresh));
+    assert_eq!(serde_json::to_string(&judge(&again)).unwrap(), serde_json::to_string(&judge(&fresh)).unwrap());
+}
+
+#[test]
 fn service_times_are_added_up_by_lane_from_a_time_on() {
     let dir = tempfile::tempdir().unwrap();
     let record = write(dir.path(), losing().record());
     for from_ms in [None, Some(6_000.0), Some(1e9)] {
-        let times = reader::service_times(dir.path(), from_ms).unwrap();
+        let times = service_times(dir.path(), from_ms).unwrap();
         for lane in ["new", "reused"] {
             let mut sum = empty_histogram().unwrap();
             for event in &record.events {
                 let What::Load(counts) = &event.what else { continue };
                 if counts.lane == lane && from_ms.is_none_or(|from| counts.start_us as f64 / 1e3 >= from) {
-                    sum.add(&service_of(counts.by_outcome.values().sum())).unwrap();
+                    sum.add(service_of(counts.by_outcome.values().sum())).unwrap();
                 }
             }
             let found = times.get(lane).map_or(0, Samples::len);

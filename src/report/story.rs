@@ -344,7 +344,7 @@ mod tests {
             ..PodSeen::default()
         };
         change(&mut pod);
-        What::Pod(pod)
+        What::Pod(Box::new(pod))
     }
 
     fn told(whats: Vec<What>) -> Vec<String> {

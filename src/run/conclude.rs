@@ -9,7 +9,7 @@ use crate::{
     experiment::schema::Lane,
     failure::chain,
     judge::{self, facts::milliseconds, verdict::Verdict},
-    record::{Record, RecordedInterval, load_log::log_tag, percentiles, reader, samples::Samples},
+    record::{Record, RecordedInterval, load_log::log_tag, load_reader, percentiles, reader, samples::Samples},
     report,
 };
 
@@ -27,7 +27,7 @@ pub fn conclude(folder: &Path) -> Result<Verdict, String> {
     write("summary.md", &report::markdown::of_one(&verdict))?;
     write("metrics.prom", &report::prometheus::render(&verdict))?;
     let from_ms = verdict.counted_from_ms();
-    let service = reader::service_times(folder, from_ms).map_err(|error| chain(&error))?;
+    let service = load_reader::service_times(folder, from_ms).map_err(|error| chain(&error))?;
     for (name, table) in percentile_tables(&record, from_ms, &service) {
         write(&name, &table.map_err(|error| error.to_string())?)?;
     }

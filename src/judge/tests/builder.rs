@@ -200,7 +200,7 @@ impl Scene {
         });
         change(pod);
         let pod = pod.clone();
-        self.see(seconds, What::Pod(pod));
+        self.see(seconds, What::Pod(Box::new(pod)));
     }
 
     pub fn endpoint(&mut self, seconds: f64, pod: &str, ready: bool, terminating: bool, gone: bool) {
@@ -291,7 +291,7 @@ impl Scene {
             retry_safe: RetrySafe::Yes,
             error: String::new(),
         };
-        self.see(sent + took, What::Lost(lost));
+        self.see(sent + took, What::Lost(Box::new(lost)));
         match &mut self.events.last_mut().unwrap().what {
             What::Lost(lost) => lost,
             _ => unreachable!(),

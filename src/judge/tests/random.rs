@@ -49,7 +49,7 @@ fn pod_name() -> impl Strategy<Value = String> {
 fn lost() -> impl Strategy<Value = What> {
     (lane(), select(OUTCOMES.to_vec()), [time(), time(), time()], 0..3_u32, proptest::option::of(pod_name()), time())
         .prop_map(|(lane, outcome, [intended_us, sent_us, ended_us], connection_uses, pod, connection_age_us)| {
-            What::Lost(LostRequest {
+            What::Lost(Box::new(LostRequest {
                 lane,
                 outcome,
                 intended_us,
@@ -66,7 +66,7 @@ fn lost() -> impl Strategy<Value = What> {
                 pod,
                 retry_safe: RetrySafe::No,
                 error: String::new(),
-            })
+            }))
         })
 }
 
@@ -106,7 +106,7 @@ fn pod() -> impl Strategy<Value = What> {
                 restarts,
                 spec_grace_seconds,
             )| {
-                What::Pod(PodSeen {
+                What::Pod(Box::new(PodSeen {
                     namespace: "shop".to_owned(),
                     uid: name.clone(),
                     name,
@@ -122,7 +122,7 @@ fn pod() -> impl Strategy<Value = What> {
                     restarts,
                     spec_grace_seconds,
                     ..PodSeen::default()
-                })
+                }))
             },
         )
 }

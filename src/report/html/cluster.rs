@@ -298,7 +298,7 @@ mod tests {
 
     fn pod(name: &str, ready: bool, terminating: bool, gone: bool) -> What {
         let (name, uid, phase) = (name.to_owned(), name.to_owned(), "Running".to_owned());
-        What::Pod(PodSeen { name, uid, phase, ready, terminating, gone, ..PodSeen::default() })
+        What::Pod(Box::new(PodSeen { name, uid, phase, ready, terminating, gone, ..PodSeen::default() }))
     }
 
     #[test]

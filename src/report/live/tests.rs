@@ -69,7 +69,7 @@ fn the_view_shows_phase_step_lanes_and_the_latest_moments() {
     }
     let pod = |ready| {
         let (name, uid) = ("shop-1".to_owned(), "1".to_owned());
-        What::Pod(PodSeen { name, uid, ready, phase: "Running".to_owned(), ..PodSeen::default() })
+        What::Pod(Box::new(PodSeen { name, uid, ready, phase: "Running".to_owned(), ..PodSeen::default() }))
     };
     state.event(&event(5_900, pod(true)));
     state.event(&event(6_300, pod(false)));

@@ -120,7 +120,7 @@ impl Maker {
             ..PodSeen::default()
         };
         change(&mut pod);
-        self.at(ms, What::Pod(pod));
+        self.at(ms, What::Pod(Box::new(pod)));
     }
 
     fn endpoint(&mut self, ms: i64, pod: &str, ready: bool, terminating: bool, gone: bool) {
@@ -373,7 +373,7 @@ fn lose(maker: &mut Maker, lane: &str, ms: i64, outcome: Outcome) {
     let reused = outcome != Outcome::Refused;
     maker.at(
         ms + 2,
-        What::Lost(LostRequest {
+        What::Lost(Box::new(LostRequest {
             lane: lane.to_owned(),
             outcome,
             intended_us: ms * 1_000,
@@ -395,6 +395,6 @@ fn lose(maker: &mut Maker, lane: &str, ms: i64, outcome: Outcome) {
                 "connection refused (os error 111)"
             }
             .to_owned(),
-        }),
+        })),
     );
 }
