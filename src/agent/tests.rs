@@ -11,6 +11,8 @@ mod wire;
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
+
 use crate::{
     experiment::schema::Connections,
     load::{
@@ -53,7 +55,7 @@ pub(super) fn interval(lane: &str, start_us: Micros, ok: u64) -> LoadMessage {
         by_outcome: BTreeMap::from([(Outcome::Ok, ok)]),
         connections_opened: ok,
         send_lag_max_us: 40,
-        by_pod: BTreeMap::from([("pod-a".to_owned(), of_pod)]),
+        by_pod: IndexMap::from([("pod-a".to_owned(), of_pod)]),
         ..LaneInterval::default()
     };
     LoadMessage::Interval(Box::new(ClosedInterval { counts, service: response.clone(), response }))

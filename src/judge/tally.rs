@@ -191,7 +191,10 @@ impl<'a> Tally<'a> {
                 response: responses.get_mut(&(counts.lane.as_str(), counts.start_us)).and_then(Vec::pop),
             });
         }
-        self.slots.sort_by_key(|slot| (slot.lane, slot.start_us));
+        // In order already where there is one lane, as a rule; sorting takes half as much memory again.
+        if !self.slots.is_sorted_by_key(|slot| (slot.lane, slot.start_us)) {
+            self.slots.sort_by_key(|slot| (slot.lane, slot.start_us));
+        }
     }
 
     /// The intervals are not cut at the changes of phases, so a request that was answered has the phase in which its

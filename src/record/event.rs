@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::experiment::schema::{Labels, Phase};
@@ -527,8 +528,8 @@ pub struct LaneInterval {
     /// The largest lag of a send behind its intended moment.
     pub send_lag_max_us: i64,
     /// Requests that were answered as asked for, by the pod that named itself (header `x-evenkeel-pod`).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub by_pod: BTreeMap<String, PodAnswers>,
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub by_pod: IndexMap<String, PodAnswers>,
     /// How long the load generator itself stood still while requests of this interval were open.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stalled_us: i64,

@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 
 use hdrhistogram::Histogram;
+use indexmap::IndexMap;
 use proptest::prelude::*;
 
 use super::*;
@@ -46,7 +47,7 @@ fn interval(start_us: Micros, values: &[u64]) -> Said {
         connections_opened: 2,
         closed_politely: 1,
         send_lag_max_us: start_us / 1_000 + i64::try_from(values.len()).unwrap(),
-        by_pod: BTreeMap::from([("pod-a".to_owned(), answers(values))]),
+        by_pod: IndexMap::from([("pod-a".to_owned(), answers(values))]),
         stalled_us: 5,
     };
     let (response, service) = (histogram(values), histogram(values));
@@ -112,7 +113,7 @@ fn an_interval_waits_for_the_last_agent_and_is_the_sum_of_all() {
         connections_opened: 6,
         closed_politely: 3,
         send_lag_max_us: 1_003,
-        by_pod: BTreeMap::from([(
+        by_pod: IndexMap::from([(
             "pod-a".to_owned(),
             PodAnswers { answered: 6, new_connections: 3, first_us: Some(1), last_us: Some(90_000) },
         )]),

@@ -1,3 +1,5 @@
+use indexmap::IndexMap;
+
 use super::*;
 
 const MS: u64 = 1_000_000;
@@ -163,6 +165,6 @@ fn answers_are_counted_by_the_pod_that_gave_them_in_the_interval_in_which_they_w
     }
     let by_pod: Vec<_> = finish_all(&mut ledger, 200 * MS).into_iter().map(|interval| interval.counts.by_pod).collect();
     let both = PodAnswers { answered: 2, ..answer(1, 20, 70_000) };
-    let counted = |pod: &str, answers| BTreeMap::from([(pod.to_owned(), answers)]);
+    let counted = |pod: &str, answers| IndexMap::from([(pod.to_owned(), answers)]);
     assert_eq!(by_pod, [counted("cart-0", both), counted("cart-1", answer(1, 120_010, 120_900))]);
 }
