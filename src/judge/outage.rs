@@ -10,8 +10,8 @@ use super::{
     verdict::{Outage, Recovery},
 };
 use crate::{
-    experiment::schema::{Experiment, Phase},
-    record::event::Micros,
+    experiment::schema::{Experiment, Lane, Phase},
+    record::event::{LostRequest, Micros, Outcome},
 };
 
 /// The longest time between two lost requests of one outage, by when they were due. Shorter than what a client
@@ -21,8 +21,8 @@ pub const GAP_US: Micros = 250_000;
 /// In a slow lane, two lost requests with at most one request between them are one outage.
 const GAP_REQUESTS: f64 = 2.0;
 
-/// The outages of all lanes, by their beginning. An outage begins when its first lost request was due and ends when
-/// the last of its lost requests had ended. Losses must be in order of when they were due.
+/// The outages of all lanes, by their beginning. An outage begins when its first lost request was due, or its first
+/// stream broke off, and ends when the last of its lost requests had ended.
 #[must_use]
 pub fn outages<'a>(
     experiment: &Experiment,
@@ -30,23 +30,31 @@ pub fn outages<'a>(
     losses: impl Iterator<Item = &'a Loss<'a>>,
 ) -> Vec<Outage> {
     let service = |lane: &str| timeline.services.get(experiment.spec.lane(lane)?.service.as_str());
-    let close = |lane: &str, losses: &[&Loss]| close(lane, service(lane), losses);
-    let mut open: BTreeMap<&str, Vec<&Loss>> = BTreeMap::new();
-    let mut outages = Vec::new();
+    let mut by_lane: BTreeMap<&str, Vec<(Micros, &Loss)>> = BTreeMap::new();
     for loss in losses {
-        let lane = loss.request.lane.as_str();
-        let longest = experiment.spec.lane(lane).map_or(GAP_US, |lane| gap(lane.rate.per_second()));
-        let current = open.entry(lane).or_default();
-        let last = current.last().map(|last| last.request.intended_us);
-        if last.is_some_and(|last| loss.request.intended_us.saturating_sub(last) > longest) {
-            outages.extend(close(lane, current));
-            current.clear();
-        }
-        current.push(loss);
+        let name = loss.request.lane.as_str();
+        by_lane.entry(name).or_default().push((begun(experiment.spec.lane(name), loss.request), loss));
     }
-    outages.extend(open.iter().filter_map(|(lane, losses)| close(lane, losses)));
+    let mut outages = Vec::new();
+    for (name, mut losses) in by_lane {
+        losses.sort_by_key(|(begun, _)| *begun);
+        let longest = experiment.spec.lane(name).map_or(GAP_US, |lane| gap(lane.rate.per_second()));
+        let parts = losses.chunk_by(|(one, _), (next, _)| next.saturating_sub(*one) <= longest);
+        outages.extend(parts.filter_map(|losses| close(name, timeline, service(name), losses)));
+    }
     outages.sort_by(|one, other| one.start_ms.total_cmp(&other.start_ms).then_with(|| one.lane.cmp(&other.lane)));
     outages
+}
+
+/// From when on a lost request was without service: since it was due; but a stream was served until it broke off, or
+/// fell silent.
+fn begun(lane: Option<&Lane>, lost: &LostRequest) -> Micros {
+    let stream = lane.filter(|lane| lost.status == Some(lane.status)).and_then(|lane| lane.stream.as_ref());
+    match (stream, lost.outcome) {
+        (Some(stream), Outcome::RequestTimeout) => lost.ended_us.saturating_sub(stream.idle.micros()),
+        (Some(_), _) => lost.ended_us,
+        (None, _) => lost.intended_us,
+    }
 }
 
 fn gap(per_second: f64) -> Micros {
@@ -55,11 +63,16 @@ fn gap(per_second: f64) -> Micros {
     slow.max(GAP_US)
 }
 
-fn close(lane: &str, service: Option<&Service<'_>>, losses: &[&Loss<'_>]) -> Option<Outage> {
-    let first = losses.first()?.request.intended_us;
-    let last = losses.iter().map(|loss| loss.request.ended_us).max()?;
+fn close(
+    lane: &str,
+    timeline: &Timeline<'_>,
+    service: Option<&Service<'_>>,
+    losses: &[(Micros, &Loss<'_>)],
+) -> Option<Outage> {
+    let (first, _) = *losses.first()?;
+    let last = losses.iter().map(|(_, loss)| loss.request.ended_us).max()?;
     let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
-    for loss in losses {
+    for (_, loss) in losses {
         *causes.entry(loss.why.cause.as_str()).or_default() += 1;
     }
     let cause = causes.iter().max_by_key(|(_, count)| **count).map(|(cause, _)| (*cause).to_owned())?;
@@ -69,7 +82,7 @@ fn close(lane: &str, service: Option<&Service<'_>>, losses: &[&Loss<'_>]) -> Opt
         end_ms: last.max(first) as f64 / 1_000.0,
         lost: losses.len() as u64,
         cause,
-        phase: losses.first()?.phase,
+        phase: timeline.phase_at(first),
         detected_after_ms: service.and_then(|service| detected(service, first, last)),
     })
 }

@@ -1,5 +1,7 @@
 //! What was measured of pods and budgets, and of outages.
 
+use serde_json::json;
+
 use super::{
     builder::Scene,
     causes::{short_prestop, verdict_of},
@@ -71,6 +73,23 @@ fn outages_have_a_phase_a_time_to_detect_and_a_time_to_recover() {
     assert!(near(Some(recovery.recovered_after_ms), 29.0 * 30.0 + 2.0), "{recovery:?}");
     let quiet = verdict_of(&Scene::three_pods());
     assert_eq!((quiet.outages.len(), quiet.recoveries.len()), (0, 0));
+}
+
+/// Two streams due at 8 and 9 s that end at 10 s, and requests that are refused from then on.
+#[test]
+fn a_stream_was_served_until_it_broke_off() {
+    let mut scene = Scene::three_pods();
+    scene.crash(PODS[0], 10.0);
+    for due in [8.0, 9.0] {
+        let lost = scene.lose(Outcome::CutMidAnswer, due);
+        (lost.ended_us, lost.status, lost.bytes_in) = (10_000_000, Some(200), 900);
+    }
+    scene.lose_many(Outcome::Refused, 10.1, 10);
+    let begun =
+        |scene: &Scene| verdict_of(scene).outages.iter().map(|one| (one.start_ms, one.lost)).collect::<Vec<_>>();
+    assert_eq!(begun(&scene), [(8_000.0, 1), (9_000.0, 1), (10_100.0, 10)], "were they single requests");
+    scene.experiment.spec.load[0].stream = Some(serde_json::from_value(json!({ "for": "5s", "idle": "1s" })).unwrap());
+    assert_eq!(begun(&scene), [(10_000.0, 12)]);
 }
 
 #[test]
