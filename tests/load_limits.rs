@@ -46,7 +46,7 @@ async fn requests_beyond_the_limit_of_open_files_are_not_sent_and_taint_the_meas
         loop {
             match inbox.recv().await.expect("a generator that runs") {
                 LoadMessage::Note(note) if note.kind == NoteKind::Taint => return note,
-                LoadMessage::Note(_) | LoadMessage::Interval(_) | LoadMessage::Lost(_) => {}
+                LoadMessage::Note(_) | LoadMessage::Interval(_) | LoadMessage::Lost(_) | LoadMessage::Slow(_) => {}
             }
         }
     };
@@ -69,7 +69,7 @@ async fn requests_beyond_the_limit_of_open_files_are_not_sent_and_taint_the_meas
                 assert_eq!(request.outcome, Outcome::RequestTimeout);
                 lost += 1;
             }
-            LoadMessage::Note(_) | LoadMessage::Interval(_) => {}
+            LoadMessage::Note(_) | LoadMessage::Interval(_) | LoadMessage::Slow(_) => {}
         }
     }
     assert!(lost > 0);

@@ -1,5 +1,5 @@
 //! Messages that nobody has acknowledged yet, each with its number, as JSON. Memory is bounded: when nobody fetches
-//! for too long, details of lost requests are dropped first, since the intervals count those requests as well.
+//! for too long, details of slow and then of lost requests are dropped first, since the intervals count those as well.
 
 use std::collections::VecDeque;
 
@@ -47,11 +47,12 @@ impl Buffer {
 
     /// Adds a message, or drops and counts it where there is no room. The end of all always has room.
     pub(super) fn push(&mut self, message: Message) {
-        let is_lost = matches!(message, Message::Lost { .. });
+        let (is_lost, is_slow) = (matches!(message, Message::Lost { .. }), matches!(message, Message::Slow { .. }));
         let room = match message {
             Message::Done { .. } => usize::MAX,
             // A quarter is kept for intervals, without which nothing can be said at all.
             Message::Lost { .. } => self.room / 4 * 3,
+            Message::Slow { .. } => self.room / 2,
             Message::Interval { .. } | Message::Note { .. } => self.room,
         };
         let encoded = serde_json::to_string(&Numbered { seq: self.last() + 1, message });
@@ -61,6 +62,8 @@ impl Buffer {
                 self.held.push_back(text);
             }
             // A message that has no JSON form is as lost as one without room.
+            // Only the first of them are told in any case.
+            _ if is_slow => {}
             _ if is_lost => self.dropped.lost += 1,
             _ => self.dropped.others += 1,
         }
@@ -100,7 +103,7 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::tests::{interval, lost};
+    use crate::agent::tests::{interval, lost, slow};
 
     fn message(of: crate::load::message::LoadMessage) -> Message {
         Message::encode(of).unwrap()
@@ -144,6 +147,16 @@ mod tests {
         let one = buffer.page(1).0.len();
         assert_eq!(seqs(&buffer, 1), [1]);
         assert_eq!(seqs(&buffer, one * 3 + 10), [1, 2, 3]);
+    }
+
+    #[test]
+    fn details_of_slow_requests_leave_room_for_those_of_losses_and_put_nothing_in_doubt() {
+        let mut buffer = Buffer::new(20_000);
+        (0..100).for_each(|at| buffer.push(message(slow("new", at))));
+        let kept = buffer.last();
+        assert!((5..100).contains(&kept), "{kept} details were kept");
+        buffer.push(message(lost("new", 5)));
+        assert_eq!((buffer.last(), buffer.dropped()), (kept + 1, Dropped::default()));
     }
 
     #[test]

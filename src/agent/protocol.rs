@@ -25,7 +25,7 @@ use crate::{
         lane::LaneSpec,
         message::{ClosedInterval, LoadMessage},
     },
-    record::event::{LaneInterval, LostRequest, Micros, Note},
+    record::event::{LaneInterval, LostRequest, Micros, Note, SlowRequest},
 };
 
 /// The port an agent listens on where no other is given.
@@ -117,6 +117,11 @@ pub enum Message {
         /// The request.
         lost: LostRequest,
     },
+    /// A request that was answered as asked for, and late.
+    Slow {
+        /// The request.
+        slow: SlowRequest,
+    },
     /// Something that makes the measurement doubtful, or that a reader should know.
     Note {
         /// The note.
@@ -149,7 +154,8 @@ impl Totals {
                 self.requests += interval.counts.by_outcome.values().sum::<u64>();
             }
             LoadMessage::Lost(_) => self.lost += 1,
-            LoadMessage::Note(_) => {}
+            // What is missing of them is counted by the intervals, and nothing is judged by their number.
+            LoadMessage::Slow(_) | LoadMessage::Note(_) => {}
         }
     }
 }
@@ -194,6 +200,7 @@ impl Message {
                 counts: interval.counts,
             },
             LoadMessage::Lost(lost) => Self::Lost { lost: *lost },
+            LoadMessage::Slow(slow) => Self::Slow { slow: *slow },
             LoadMessage::Note(note) => Self::Note { note },
         })
     }
@@ -207,6 +214,7 @@ impl Message {
                 service: decode_histogram(&service)?,
             })),
             Self::Lost { lost } => LoadMessage::Lost(Box::new(lost)),
+            Self::Slow { slow } => LoadMessage::Slow(Box::new(slow)),
             Self::Note { note } => LoadMessage::Note(note),
             Self::Done { totals } => return Ok(Decoded::Done(totals)),
         }))

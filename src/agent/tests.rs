@@ -20,7 +20,7 @@ use crate::{
         message::{ClosedInterval, LoadMessage},
     },
     record::{
-        event::{LaneInterval, LostRequest, Micros, Outcome, PodAnswers, RetrySafe},
+        event::{LaneInterval, LostRequest, Micros, Outcome, PodAnswers, RetrySafe, SlowRequest},
         samples::empty_histogram,
     },
 };
@@ -80,5 +80,19 @@ pub(super) fn lost(lane: &str, intended_us: Micros) -> LoadMessage {
         pod: None,
         retry_safe: RetrySafe::Yes,
         error: "connection refused".to_owned(),
+    }))
+}
+
+/// A request that was answered late, over a connection that was made for it.
+pub(super) fn slow(lane: &str, intended_us: Micros) -> LoadMessage {
+    LoadMessage::Slow(Box::new(SlowRequest {
+        lane: lane.to_owned(),
+        intended_us,
+        sent_us: intended_us + 10,
+        connected_us: Some(intended_us + 1_000_020),
+        written_us: Some(intended_us + 1_000_030),
+        ended_us: intended_us + 1_000_900,
+        pod: Some("pod-a".to_owned()),
+        ..SlowRequest::default()
     }))
 }

@@ -154,6 +154,7 @@ fn lane(args: &LoadArgs, target: &Target, address: std::net::SocketAddr) -> Lane
             connection_age_us: args.connection_age.map(Span::micros),
             body_length: args.body_length,
             body_sha256: args.body_sha256.clone(),
+            slow_us: None,
             stream: args
                 .stream_for
                 .map(|time| StreamSpec { for_us: time.micros(), idle_us: args.stream_idle.micros() }),

@@ -113,7 +113,23 @@ impl Spec {
     pub fn lane(&self, name: &str) -> Option<&Lane> {
         self.load.iter().find(|lane| lane.name == name)
     }
+
+    /// From how long after it was due on an answer is slow in a lane: the smallest bound on the response time that is
+    /// about the lane; else [`SLOW`].
+    #[must_use]
+    pub fn slow(&self, lane: &Lane) -> Span {
+        let bounds = self.expect.iter().filter_map(|expectation| match expectation {
+            Expectation::Latency(expect) => Some(expect),
+            _ => None,
+        });
+        let about = bounds.filter(|expect| expect.lane.as_ref().map_or(!lane.control, |name| *name == lane.name));
+        about.map(|expect| expect.at_most).min_by_key(|bound| bound.micros()).unwrap_or(SLOW)
+    }
 }
+
+/// An answer is slow from so long on where the experiment bounds nothing: Linux sends the first packet of a connection
+/// again after this time when nothing has come back (`TCP_TIMEOUT_INIT`; RFC 6298, section 2).
+pub const SLOW: Span = Span::from_millis(1_000);
 
 const fn one_agent() -> NonZeroU32 {
     NonZeroU32::MIN

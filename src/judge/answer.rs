@@ -9,6 +9,7 @@ use super::{
     facts::{Facts, milliseconds},
     finding::{DRAIN_BLOCKED, findings},
     outage::recoveries,
+    slow,
     tally::{Scope, latency},
     verdict::{Answer, Finding, LaneSummary, PhaseSummary, StepSummary, TAINTED_MAX, Tainted, UndoSummary, Verdict},
 };
@@ -74,6 +75,7 @@ pub fn judge(record: &Record) -> Verdict {
         tainted_more,
         pods: claims::pods(&facts),
         budgets: claims::budgets(&facts),
+        slow: slow::summary(&facts),
         expectations: measured.into_iter().map(|measured| measured.expected).collect(),
         findings,
         steps: steps(&facts),

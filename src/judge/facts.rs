@@ -3,6 +3,7 @@
 use super::{
     endpoint::Service,
     outage::outages,
+    slow::{Late, answered_late},
     tally::{Scope, Tally},
     timeline::Timeline,
     verdict::Outage,
@@ -18,6 +19,8 @@ pub struct Facts<'a> {
     pub timeline: Timeline<'a>,
     /// Its requests.
     pub tally: Tally<'a>,
+    /// Those of them that were answered late and are described, by when they were due.
+    pub late: Vec<Late<'a>>,
 }
 
 impl<'a> Facts<'a> {
@@ -26,7 +29,8 @@ impl<'a> Facts<'a> {
     pub fn of(record: &'a Record) -> Self {
         let timeline = Timeline::of(record);
         let tally = Tally::of(record, &timeline);
-        Self { record, timeline, tally }
+        let late = answered_late(record, &timeline, &tally);
+        Self { record, timeline, tally, late }
     }
 
     /// The Service that a lane asks, with its name, where any of its endpoints was seen.

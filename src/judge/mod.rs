@@ -5,6 +5,7 @@
 //! * [`facts`], [`timeline`], [`life`], [`endpoint`]: the record by subject.
 //! * [`tally`], [`outage`], [`budget`], [`claims`], [`recovery`], [`confidence`]: what was measured, and how sure it is.
 //! * [`cause`], with [`peer`], [`gap`], [`departure`], [`health`] and [`candidate`]: why a request was lost.
+//! * [`slowness`]: why a request was answered late.
 //! * [`finding`], [`evidence`], [`remedy`], [`slow`], [`killed`], [`wording`]: what explains the losses or stands out, and
 //!   what to change.
 //! * [`compare`]: two sets of runs held against each other.
@@ -34,6 +35,7 @@ pub mod peer;
 pub mod recovery;
 pub mod remedy;
 pub mod slow;
+pub mod slowness;
 pub mod tally;
 pub mod timeline;
 pub mod verdict;

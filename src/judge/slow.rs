@@ -1,38 +1,197 @@
-//! Slow requests: where a bound on the response time is exceeded, in which intervals, and what the cluster was doing
-//! then. Single requests that were answered late are not in the record, so this joins intervals, not requests.
+//! Requests that were answered late: each that is described with its reason, and a finding for each bound on the
+//! response time that was exceeded. The histograms count them all; only the first of an interval are described.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    facts::{Facts, seconds},
-    tally::{Loss, Scope, Slow},
-    verdict::Finding,
+    evidence::NAMED_MAX,
+    facts::{Facts, milliseconds, seconds},
+    slowness::{COLD_US, Explained, Slowness, Trouble, explain, fewer_endpoints},
+    tally::{Scope, Slow, Tally},
+    timeline::Timeline,
+    verdict::{Finding, SLOW_MAX, SlowLane, SlowSummary, SlowTold},
+    wording,
 };
 use crate::{
-    experiment::schema::{ExpectLatency, Expectation, Phase},
-    record::event::Micros,
+    experiment::schema::{ExpectLatency, Expectation, Lane, Phase},
+    record::{
+        Record,
+        event::{LostRequest, Micros, SlowRequest, What},
+    },
 };
 
 /// A bound on the response time was exceeded.
 pub const SLOW_REQUESTS: &str = "slow-requests";
 
-/// A process is cold for so long after its first readiness: caches, pools and compilers fill within seconds.
-const COLD_US: Micros = 10_000_000;
+/// What a request takes is usual for its lane where one in ten took two thirds of it or more before the fault.
+const USUAL_QUANTILE: f64 = 0.9;
 
-/// Endpoints that are named.
-const NAMED_MAX: usize = 3;
+/// With fewer requests before the fault there is no telling what is usual.
+const REQUESTS_FOR_USUAL: u64 = 30;
 
-/// What the cluster was doing in a slow interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Meanwhile {
-    /// Requests that were due in it were lost, by causes of their own.
-    Lost,
-    /// Fewer endpoints were ready than before the fault.
-    Fewer,
-    /// An endpoint had become ready shortly before.
-    Cold,
-    /// Nothing of these.
-    Nothing,
+/// A pod that answered fewer requests when it was warm may still be as fast as any.
+const REQUESTS_FOR_WARM: u64 = 10;
+
+/// What to change where most were slow because they were lost.
+const LOST: &str = "look at the causes of the lost requests first: each waited for nothing until it was given up";
+
+/// Requests that are told whole in a finding.
+const EXAMPLES: usize = 2;
+
+/// One request that was answered late, with its reason.
+#[derive(Debug, Clone, Copy)]
+pub struct Late<'a> {
+    /// What the client knows.
+    pub request: &'a SlowRequest,
+    /// The phase in which it was due.
+    pub phase: Option<Phase>,
+    /// Its lane is a control.
+    pub is_control: bool,
+    /// It may be late for a reason of ours; then no other was looked for.
+    pub tainted: bool,
+    /// How long a request may take by what its lane's took before the fault, in microseconds, where that is known.
+    pub usual_us: Option<i64>,
+    /// Why it was late.
+    pub why: Explained,
+}
+
+/// The described requests that were answered late, with their reasons, by when they were due. As for losses, those from
+/// before the first phase count for nothing, unless the times of the record contradict each other.
+pub(super) fn answered_late<'a>(record: &'a Record, timeline: &Timeline<'a>, tally: &Tally<'a>) -> Vec<Late<'a>> {
+    let spec = &record.experiment.spec;
+    let lane = |lane: &'a Lane| (lane.name.as_str(), (lane, spec.slow(lane).micros(), usual(tally, &lane.name)));
+    let lanes: BTreeMap<&str, (&Lane, i64, Option<i64>)> = spec.load.iter().map(lane).collect();
+    let mut late: Vec<Late> = Vec::new();
+    for event in &record.events {
+        let What::Slow(request) = &event.what else { continue };
+        let phase = timeline.phase_at(request.intended_us);
+        let Some((lane, slow_us, usual)) = lanes.get(request.lane.as_str()) else { continue };
+        if phase.is_none() && !timeline.contradicts_itself {
+            continue;
+        }
+        let tainted = tally.is_tainted(&lane.name, [request.intended_us, request.sent_us, request.ended_us]);
+        let why = if tainted || lane.control {
+            Explained::UNEXPLAINED
+        } else {
+            explain(timeline, &lane.service, request, *slow_us, *usual)
+        };
+        late.push(Late { request, phase, is_control: lane.control, tainted, usual_us: *usual, why });
+    }
+    disprove_cold(record, &mut late);
+    late.sort_by_key(|late| late.request.intended_us);
+    late
+}
+
+/// What a pod that names itself answered in a lane: how much of it, and how much of that was slow; cold, and then warm.
+#[derive(Debug, Clone, Copy, Default)]
+struct Warming {
+    ready: Micros,
+    answered: [u64; 2],
+    slow: [u64; 2],
+}
+
+impl Warming {
+    fn is_warm(&self, moment: Micros) -> usize {
+        usize::from(moment.saturating_sub(self.ready) >= COLD_US)
+    }
+
+    /// It was at least half as often slow when it was warm, so it was not for being cold.
+    fn disproves(&self) -> bool {
+        let [slow_cold, slow_warm] = self.slow.map(u128::from);
+        let [answered_cold, answered_warm] = self.answered.map(u128::from);
+        self.answered[1] >= REQUESTS_FOR_WARM && slow_warm * answered_cold * 2 >= slow_cold * answered_warm
+    }
+}
+
+/// A pod that stays as slow as it began is slow for another reason than that it was cold.
+fn disprove_cold(record: &Record, late: &mut [Late<'_>]) {
+    let mut pods: BTreeMap<(&str, &str), Warming> = BTreeMap::new();
+    for late in &*late {
+        if let (Some((_, Trouble::Cold { ready })), Some(pod)) = (late.why.pod, &late.request.pod) {
+            pods.entry((&late.request.lane, pod)).or_default().ready = ready;
+        }
+    }
+    for late in &*late {
+        let pod = late.request.pod.as_deref().and_then(|pod| pods.get_mut(&(late.request.lane.as_str(), pod)));
+        if let Some(pod) = pod.filter(|pod| late.request.sent_us >= pod.ready) {
+            pod.slow[pod.is_warm(late.request.sent_us)] += 1;
+        }
+    }
+    for event in &record.events {
+        let What::Load(interval) = &event.what else { continue };
+        for (name, answers) in &interval.by_pod {
+            let pod = pods.get_mut(&(interval.lane.as_str(), name.as_str()));
+            if let Some(pod) = pod.filter(|pod| interval.start_us >= pod.ready) {
+                let sum = &mut pod.answered[pod.is_warm(interval.start_us)];
+                *sum = sum.saturating_add(answers.answered);
+            }
+        }
+    }
+    pods.retain(|_, pod| pod.disproves());
+    let of_pod: BTreeSet<(String, String)> =
+        pods.into_keys().map(|(lane, pod)| (lane.to_owned(), pod.to_owned())).collect();
+    for late in late.iter_mut().filter(|late| late.why.reason == Slowness::ColdPod) {
+        let key = late.request.pod.as_ref().map(|pod| (late.request.lane.clone(), pod.clone()));
+        if key.is_some_and(|key| of_pod.contains(&key)) {
+            late.why = Explained::UNEXPLAINED;
+        }
+    }
+}
+
+/// How long a lane's requests took before the fault, in microseconds, and half as long again.
+fn usual(tally: &Tally<'_>, lane: &str) -> Option<i64> {
+    let before = tally.response(Scope { lane: Some(lane), phase: Some(Phase::Before), untainted: true });
+    let enough = before.len() >= REQUESTS_FOR_USUAL;
+    let micros = i64::try_from(before.value_at_quantile(USUAL_QUANTILE)).unwrap_or(i64::MAX);
+    enough.then(|| micros.saturating_add(micros / 2))
+}
+
+/// What the verdict says of all lanes but controls.
+pub(super) fn summary(facts: &Facts<'_>) -> SlowSummary {
+    let mut lanes = BTreeMap::new();
+    let spec = &facts.record.experiment.spec;
+    for lane in spec.load.iter().filter(|lane| !lane.control) {
+        let (slow_us, scope) = (spec.slow(lane).micros(), Scope { lane: Some(&lane.name), ..Scope::default() });
+        let mut of_lane = SlowLane { slower_than_ms: milliseconds(slow_us), ..SlowLane::default() };
+        for late in facts.late.iter().filter(|late| late.request.lane == lane.name) {
+            of_lane.described += 1;
+            if late.tainted {
+                of_lane.tainted += 1;
+            } else {
+                *of_lane.by_reason.entry(late.why.reason.as_str().to_owned()).or_default() += 1;
+            }
+        }
+        let over = over(&facts.tally.slow(scope, slow_us.unsigned_abs()));
+        let lost = facts.tally.losses(scope).filter(|loss| took(loss.request) > slow_us.unsigned_abs()).count() as u64;
+        of_lane.answered_late = over.saturating_sub(lost).max(of_lane.described);
+        if of_lane.answered_late > 0 {
+            lanes.insert(lane.name.clone(), of_lane);
+        }
+    }
+    let mut slowest: Vec<&Late> = facts.late.iter().filter(|late| !late.is_control).collect();
+    slowest.sort_by_key(|late| std::cmp::Reverse(late.request.took_us()));
+    let more = slowest.len().saturating_sub(SLOW_MAX) as u64;
+    slowest.truncate(SLOW_MAX);
+    slowest.sort_by_key(|late| late.request.intended_us);
+    SlowSummary { lanes, requests: slowest.into_iter().map(|late| one(facts, late)).collect(), more }
+}
+
+fn one(facts: &Facts<'_>, late: &Late<'_>) -> SlowTold {
+    let request = late.request;
+    SlowTold {
+        lane: request.lane.clone(),
+        reason: if late.tainted { "tainted" } else { late.why.reason.as_str() }.to_owned(),
+        evidence: rests_on(facts, late),
+        due_ms: milliseconds(request.intended_us),
+        took_ms: milliseconds(request.took_us()),
+        connecting_ms: request.connecting_us().map(milliseconds),
+        connection_uses: request.connection_uses,
+        connection_age_ms: milliseconds(request.connection_age_us),
+        bytes_in: request.bytes_in,
+        status: request.status,
+        pod: request.pod.clone(),
+        phase: late.phase,
+    }
 }
 
 /// One finding for each bound on the response time that was exceeded.
@@ -51,58 +210,48 @@ fn slow(facts: &Facts<'_>, expect: &ExpectLatency) -> Option<Finding> {
     if all.value_at_quantile(expect.percentile.quantile()) <= most {
         return None;
     }
-    let slow = facts.tally.slow(scope, most);
-    let over: u64 = slow.iter().fold(0, |sum, slot| sum.saturating_add(slot.over));
-    let (first, last) = (slow.first()?.start_us, slow.iter().map(|slot| slot.end_us).max()?);
-    let mut counted: BTreeMap<Meanwhile, usize> = BTreeMap::new();
-    for slot in &slow {
-        *counted.entry(meanwhile(facts, slot, most)).or_default() += 1;
-    }
+    let slots = facts.tally.slow(scope, most);
+    let over = over(&slots);
+    let (first, last) = (slots.first()?.start_us, slots.iter().map(|slot| slot.end_us).max()?);
     let mut evidence = vec![
         format!("{over} of {} requests took longer than {}", all.len(), expect.at_most),
-        format!("in {} intervals, from {} to {}{}", slow.len(), seconds(first), seconds(last), by_phase(&slow)),
+        format!("in {} intervals, from {} to {}{}", slots.len(), seconds(first), seconds(last), by_phase(&slots)),
     ];
-    evidence.extend(timed_out(facts, scope, most));
-    evidence
-        .extend(counted.iter().map(|(what, count)| format!("in {count} of {} intervals {}", slow.len(), told(*what))));
-    evidence.extend(cold_pods(facts, first, last));
-    let main = counted.iter().max_by_key(|(_, count)| **count).map_or(Meanwhile::Nothing, |(what, _)| *what);
+    let (lost, by_cause) = timed_out(facts, scope, most);
+    if lost > 0 {
+        evidence.push(format!("{lost} of them were lost: {by_cause}"));
+    }
+    let is_late = |late: &&Late<'_>| late.request.took_us().unsigned_abs() > most;
+    let in_scope = |late: &&Late<'_>| scope.takes(&late.request.lane, late.is_control, late.phase, late.tainted);
+    let late: Vec<&Late> = facts.late.iter().filter(is_late).filter(in_scope).collect();
+    let mut reasons: BTreeMap<Slowness, Vec<&Late>> = BTreeMap::new();
+    for one in &late {
+        reasons.entry(one.why.reason).or_default().push(one);
+    }
+    evidence.push(described(over.saturating_sub(lost), &late, &reasons));
+    evidence.extend(reasons.iter().flat_map(|(reason, late)| of_reason(facts, *reason, late)));
+    let mut by_number: Vec<&Vec<&Late>> = reasons.values().collect();
+    by_number.sort_by_key(|late| std::cmp::Reverse(late.len()));
+    evidence.extend(by_number.iter().filter_map(|late| late.first()).take(EXAMPLES).map(|late| whole(facts, late)));
+    let main = by_number.first().and_then(|late| late.first()).map(|late| late.why.reason);
+    let advice =
+        if lost > late.len() as u64 { LOST } else { wording::slow_advice(main.unwrap_or(Slowness::Unexplained)) };
     Some(Finding {
         id: SLOW_REQUESTS.to_owned(),
         claim: format!("more requests than allowed took longer than {}", expect.at_most),
         evidence,
-        advice: advice(main).to_owned(),
+        advice: advice.to_owned(),
         patch: None,
         lost: 0,
     })
 }
 
-fn meanwhile(facts: &Facts<'_>, slot: &Slow<'_>, most: u64) -> Meanwhile {
-    // The losses are in order of when they were due.
-    let from = facts.tally.losses.partition_point(|loss| loss.request.intended_us < slot.start_us);
-    let mut due = facts.tally.losses[from..].iter().take_while(|loss| loss.request.intended_us < slot.end_us);
-    let lost = due.any(|loss| loss.request.lane == slot.lane && took(loss) > most);
-    if lost {
-        return Meanwhile::Lost;
-    }
-    let Some((_, service)) = facts.service_of(slot.lane).filter(|_| !facts.timeline.contradicts_itself) else {
-        return Meanwhile::Nothing;
-    };
-    let usual = facts.timeline.start_of(Phase::Fault).map_or(0, |fault| service.ready_at(fault));
-    let fresh = service.endpoints.values().flat_map(|endpoint| &endpoint.ready).any(|(from, _)| {
-        *from <= slot.end_us && slot.start_us.saturating_sub(*from) < COLD_US && *from > facts.timeline.begin()
-    });
-    if service.ready_at(slot.start_us) < usual {
-        Meanwhile::Fewer
-    } else if fresh {
-        Meanwhile::Cold
-    } else {
-        Meanwhile::Nothing
-    }
+fn over(slots: &[Slow<'_>]) -> u64 {
+    slots.iter().fold(0, |sum, slot| sum.saturating_add(slot.over))
 }
 
-fn took(loss: &Loss<'_>) -> u64 {
-    u64::try_from(loss.request.ended_us.saturating_sub(loss.request.intended_us)).unwrap_or(0)
+fn took(lost: &LostRequest) -> u64 {
+    u64::try_from(lost.ended_us.saturating_sub(lost.intended_us)).unwrap_or(0)
 }
 
 fn by_phase(slow: &[Slow<'_>]) -> String {
@@ -117,47 +266,111 @@ fn by_phase(slow: &[Slow<'_>]) -> String {
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }
 
-fn timed_out(facts: &Facts<'_>, scope: Scope<'_>, most: u64) -> Option<String> {
+/// How many were lost so late that they count as slow, and by which causes.
+fn timed_out(facts: &Facts<'_>, scope: Scope<'_>, most: u64) -> (u64, String) {
     let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
-    for loss in facts.tally.losses(scope).filter(|loss| took(loss) > most) {
+    for loss in facts.tally.losses(scope).filter(|loss| took(loss.request) > most) {
         *causes.entry(loss.why.cause.as_str()).or_default() += 1;
     }
-    let sum: u64 = causes.values().sum();
     let parts: Vec<String> = causes.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
-    (sum > 0).then(|| format!("{sum} of them were lost: {}", parts.join(", ")))
+    (causes.values().sum(), parts.join(", "))
 }
 
-const fn told(what: Meanwhile) -> &'static str {
-    match what {
-        Meanwhile::Lost => "requests were lost so late that they count as slow; they have causes of their own",
-        Meanwhile::Fewer => "fewer endpoints were ready than before the fault",
-        Meanwhile::Cold => "an endpoint had become ready less than 10 s before",
-        Meanwhile::Nothing => "nothing that was seen of the cluster explains it",
+/// How many of those that were answered are described, and by which reasons.
+fn described(answered: u64, late: &[&Late<'_>], reasons: &BTreeMap<Slowness, Vec<&Late<'_>>>) -> String {
+    let parts: Vec<String> =
+        reasons.iter().map(|(reason, late)| format!("{} {}", late.len(), reason.as_str())).collect();
+    let undescribed = answered.saturating_sub(late.len() as u64);
+    match (late.len(), undescribed) {
+        (0, _) => format!("{answered} were answered, and none of these is described one by one"),
+        (count, 0) => format!("{count} were answered late: {}", parts.join(", ")),
+        (count, more) => {
+            format!(
+                "{count} of those that were answered late are described: {}; {more} more only counted",
+                parts.join(", ")
+            )
+        }
     }
 }
 
-const fn advice(what: Meanwhile) -> &'static str {
-    match what {
-        Meanwhile::Lost => {
-            "look at the causes of the lost requests first: each waited for nothing until it was given up"
+/// When requests were slow for a reason, and what that rests on for each pod.
+fn of_reason(facts: &Facts<'_>, reason: Slowness, late: &[&Late<'_>]) -> Vec<String> {
+    let Some((first, last)) = late.first().zip(late.iter().max_by_key(|late| late.request.ended_us)) else {
+        return Vec::new();
+    };
+    let (first, last) = (seconds(first.request.intended_us), seconds(last.request.ended_us));
+    let mut words =
+        vec![format!("{}: {} from {first} to {last}: {}", reason.as_str(), late.len(), wording::slow(reason))];
+    let grounds: BTreeSet<String> = late.iter().filter_map(|late| rests_on(facts, late)).collect();
+    let hidden = grounds.len().saturating_sub(NAMED_MAX);
+    words.extend(grounds.into_iter().take(NAMED_MAX));
+    if hidden > 0 {
+        words.push(format!("{hidden} more of the kind"));
+    }
+    words
+}
+
+/// What a reason rests on, with its times.
+fn rests_on(facts: &Facts<'_>, late: &Late<'_>) -> Option<String> {
+    if let Some((place, trouble)) = late.why.pod {
+        let life = facts.timeline.lives.get(place)?;
+        let pod = &life.last.name;
+        return Some(match trouble {
+            Trouble::Restarted { ended, back } => {
+                let back =
+                    back.map_or(String::new(), |back| format!(" and was a ready endpoint again at {}", seconds(back)));
+                format!("the container of pod {pod} was seen ended or restarted at {}{back}", seconds(ended))
+            }
+            Trouble::Terminating { deleted, since } => {
+                let ended = life.exited.map_or(String::new(), |exited| format!(", ended at {}", seconds(exited)));
+                format!("pod {pod} was deleted at {}, told to stop at {}{ended}", seconds(deleted), seconds(since))
+            }
+            Trouble::NodeUnready { since } => {
+                format!("node {} of pod {pod} was not ready from {} on", life.node().unwrap_or("?"), seconds(since))
+            }
+            Trouble::Unready { since, until } => {
+                let until = if until < i64::MAX { format!("to {}", seconds(until)) } else { "on".to_owned() };
+                format!("pod {pod} was failing its probe somewhere from {} {until}", seconds(since))
+            }
+            Trouble::Cold { ready } => format!("pod {pod} became a ready endpoint at {}", seconds(ready)),
+        });
+    }
+    let (_, service) = facts.service_of(&late.request.lane)?;
+    match late.why.reason {
+        Slowness::FewerEndpoints => {
+            let (now, usual) = fewer_endpoints(&facts.timeline, service, late.request.sent_us)?;
+            Some(format!("{now} endpoints were ready, {usual} when the fault began"))
         }
-        Meanwhile::Fewer => {
-            "the pods that were left were too few for this rate: keep more replicas, or replace before taking away \
-             (maxUnavailable: 0, and a budget)"
+        Slowness::SlowBefore => {
+            let usual = late.usual_us?;
+            Some(format!(
+                "one in ten requests of lane {} took {} or more before the fault",
+                late.request.lane,
+                seconds(usual / 3 * 2)
+            ))
         }
-        Meanwhile::Cold => {
-            "let the readiness probe succeed only once the process is warm, or let it warm itself up first"
-        }
-        Meanwhile::Nothing => "look at what the service itself was doing at these times",
+        _ => None,
     }
 }
 
-/// The endpoints that became ready in the slow time or shortly before it.
-fn cold_pods(facts: &Facts<'_>, first: Micros, last: Micros) -> Vec<String> {
-    let begin = facts.timeline.begin();
-    let since = first.saturating_sub(COLD_US).max(begin.saturating_add(1));
-    let fresh = facts.timeline.services.values().flat_map(|service| &service.endpoints);
-    let fresh = fresh.flat_map(|((pod, _), endpoint)| endpoint.ready.iter().map(move |(from, _)| (*pod, *from)));
-    let fresh = fresh.filter(|(_, from)| (since..=last).contains(from));
-    fresh.take(NAMED_MAX).map(|(pod, from)| format!("pod {pod} became a ready endpoint at {}", seconds(from))).collect()
+/// One request with all that is known of it.
+fn whole(facts: &Facts<'_>, late: &Late<'_>) -> String {
+    let request = late.request;
+    let pod = request.pod.as_ref().map_or(String::new(), |pod| format!(" by pod {pod}"));
+    let connection = match request.connecting_us() {
+        Some(connecting) => format!("a new connection, accepted after {}", seconds(connecting)),
+        None => {
+            let age = seconds(request.connection_age_us);
+            format!("a connection {age} old that had carried {} requests", request.connection_uses)
+        }
+    };
+    let ground = rests_on(facts, late).map_or(String::new(), |ground| format!(": {ground}"));
+    format!(
+        "for one: due in lane {} at {}, answered{pod} after {}, {} bytes over {connection}; {}{ground}",
+        request.lane,
+        seconds(request.intended_us),
+        seconds(request.took_us()),
+        request.bytes_in,
+        late.why.reason.as_str()
+    )
 }

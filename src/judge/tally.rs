@@ -39,7 +39,7 @@ pub struct Scope<'s> {
 }
 
 impl Scope<'_> {
-    fn takes(&self, lane: &str, is_control: bool, phase: Option<Phase>, tainted: bool) -> bool {
+    pub(super) fn takes(&self, lane: &str, is_control: bool, phase: Option<Phase>, tainted: bool) -> bool {
         self.lane.map_or(!is_control, |wanted| wanted == lane)
             && self.phase.is_none_or(|wanted| Some(wanted) == phase)
             && !(self.untainted && tainted)
@@ -207,12 +207,8 @@ impl<'a> Tally<'a> {
             if !request.outcome.is_lost() || too_early {
                 continue;
             }
-            let slot = self.slot_of(request);
-            let late = request.sent_us.saturating_sub(request.intended_us) > SEND_LAG_MAX_US;
-            let tainted = late
-                || slot.is_some_and(|at| self.slots[at].tainted)
-                || self.tainted_since.is_some_and(|since| request.ended_us >= since)
-                || self.is_in_trouble(&request.lane, request.intended_us, request.ended_us);
+            let slot = self.slot_of(&request.lane, request.intended_us);
+            let tainted = self.is_tainted(&request.lane, [request.intended_us, request.sent_us, request.ended_us]);
             let is_control = self.is_control(&request.lane);
             let why = match self.lanes.get(request.lane.as_str()) {
                 Some(lane) if !tainted && !is_control => attribute(timeline, &lane.service, request),
@@ -257,6 +253,14 @@ impl<'a> Tally<'a> {
         self.losses.sort_by_key(|loss| loss.request.intended_us);
     }
 
+    /// Whether a request of a lane, by when it was due, was sent and ended, may be slow or lost for a reason of ours.
+    pub(super) fn is_tainted(&self, lane: &str, [intended, sent, ended]: [Micros; 3]) -> bool {
+        sent.saturating_sub(intended) > SEND_LAG_MAX_US
+            || self.slot_of(lane, intended).is_some_and(|at| self.slots[at].tainted)
+            || self.tainted_since.is_some_and(|since| ended >= since)
+            || self.is_in_trouble(lane, intended, ended)
+    }
+
     fn is_control(&self, lane: &str) -> bool {
         self.lanes.get(lane).is_some_and(|lane| lane.control)
     }
@@ -267,13 +271,13 @@ impl<'a> Tally<'a> {
     }
 
     /// The interval in which a request fell due. Only those of the record, which come first and are in order.
-    fn slot_of(&self, request: &LostRequest) -> Option<usize> {
+    fn slot_of(&self, lane: &str, intended: Micros) -> Option<usize> {
         let ordered = &self.slots[..self.intervals];
-        let until = ordered.partition_point(|slot| (slot.lane, slot.start_us) <= (&request.lane, request.intended_us));
+        let until = ordered.partition_point(|slot| (slot.lane, slot.start_us) <= (lane, intended));
         let at = until.checked_sub(1)?;
         let slot = &ordered[at];
-        let inside = request.intended_us < slot.start_us.saturating_add(slot.length_us);
-        (slot.lane == request.lane && inside).then_some(at)
+        let inside = intended < slot.start_us.saturating_add(slot.length_us);
+        (slot.lane == lane && inside).then_some(at)
     }
 
     /// Whether a client would have had an answer that sends again, until its timeout, what is safe to send again: one

@@ -148,7 +148,8 @@ impl<'a> Timeline<'a> {
         self.place_of(name, moment).and_then(|place| self.lives.get(place))
     }
 
-    fn place_of(&self, name: &str, moment: Micros) -> Option<usize> {
+    /// Its place among the lives.
+    pub(super) fn place_of(&self, name: &str, moment: Micros) -> Option<usize> {
         let named = self.lives.iter().enumerate().filter(|(_, life)| life.last.name == name);
         let nearest = named.min_by_key(|(_, life)| {
             let early = life.first_seen().saturating_sub(moment).max(0);
@@ -184,6 +185,17 @@ impl<'a> Timeline<'a> {
         let seen = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
         let up = |node: &NodeSeen| node.ready && !node.gone;
         seen.windows(2).filter(move |pair| up(pair[0].1) && !up(pair[1].1)).map(|pair| pair[1].0)
+    }
+
+    /// Since when a node was not ready, or removed, in a time; nothing where it was ready throughout, or never seen to
+    /// be.
+    #[must_use]
+    pub fn node_unready(&self, node: &str, from: Micros, to: Micros) -> Option<Micros> {
+        let seen = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
+        let up = |node: &NodeSeen| node.ready && !node.gone;
+        let mut lost = seen.windows(2).enumerate().filter(|(_, pair)| up(pair[0].1) && !up(pair[1].1));
+        let until = |at: usize| seen[at..].iter().find(|(_, node)| up(node)).map_or(Micros::MAX, |(at, _)| *at);
+        lost.find(|(at, pair)| pair[1].0 <= to && from <= until(at + 2)).map(|(_, pair)| pair[1].0)
     }
 
     /// Whether so many objects are seen in an order that cannot be that the times themselves are wrong. Phases and

@@ -73,6 +73,9 @@ pub struct Verdict {
     /// What was measured of each budget.
     #[serde(default)]
     pub budgets: Vec<BudgetClaim>,
+    /// Requests that were answered as asked for, and late.
+    #[serde(default, skip_serializing_if = "SlowSummary::is_empty")]
+    pub slow: SlowSummary,
     /// What was expected, and what was measured.
     pub expectations: Vec<Expected>,
     /// What explains the losses or stands out, the weightiest first.
@@ -109,6 +112,7 @@ impl Verdict {
             recoveries: Vec::new(),
             pods: Vec::new(),
             budgets: Vec::new(),
+            slow: SlowSummary::default(),
             expectations: Vec::new(),
             findings: Vec::new(),
             steps: Vec::new(),
@@ -359,6 +363,78 @@ pub struct BudgetClaim {
     pub short_to_ms: Option<f64>,
     /// Evictions that were refused for it.
     pub evictions_refused: u64,
+}
+
+/// Requests that were answered as asked for, and late.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlowSummary {
+    /// The lanes that had such; without controls.
+    pub lanes: BTreeMap<String, SlowLane>,
+    /// The slowest of those that are described one by one, in the order in which they were due; at most [`SLOW_MAX`].
+    pub requests: Vec<SlowTold>,
+    /// How many more are described in `events.jsonl`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+}
+
+impl SlowSummary {
+    /// Whether no request was answered late.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+}
+
+/// Slow requests that a verdict tells one by one.
+pub const SLOW_MAX: usize = 100;
+
+/// The requests of one lane that were answered late.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlowLane {
+    /// From where on an answer is late: the smallest bound on the response time that is about the lane, or 1,000.
+    pub slower_than_ms: f64,
+    /// How many took longer, to the resolution of the histograms.
+    pub answered_late: u64,
+    /// How many of them are described one by one: the first of each interval.
+    pub described: u64,
+    /// Of the described: those that may be late for a reason of ours. No other reason was looked for.
+    pub tainted: u64,
+    /// Of the described, without those: how many for which reason, or `unexplained`.
+    pub by_reason: BTreeMap<String, u64>,
+}
+
+/// One request that was answered late.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlowTold {
+    /// The lane.
+    pub lane: String,
+    /// The reason, or `unexplained`, or `tainted` where it may be one of ours.
+    pub reason: String,
+    /// What the reason rests on, with its times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// When it was due, in milliseconds since the run began.
+    pub due_ms: f64,
+    /// How long after that its answer was whole; of a stream, its head.
+    pub took_ms: f64,
+    /// How long its connection took to be accepted; nothing where that was there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connecting_ms: Option<f64>,
+    /// Requests that its connection had carried before.
+    pub connection_uses: u32,
+    /// Age of its connection when it was sent.
+    pub connection_age_ms: f64,
+    /// Bytes of the answer.
+    pub bytes_in: u64,
+    /// The status, where the protocol has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The pod that answered, where it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The phase in which it was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
 }
 
 /// One expectation, measured.

@@ -1,6 +1,6 @@
 //! The words of the findings: what each cause claims, and what to change.
 
-use super::cause::Cause;
+use super::{cause::Cause, slowness::Slowness};
 
 /// One line on what a cause says.
 #[must_use]
@@ -103,5 +103,53 @@ pub const fn advice(cause: Cause) -> &'static str {
             "look at the lost requests in events.jsonl beside the cluster's events, and at what stands between client \
              and service that is not watched"
         }
+    }
+}
+
+/// What a reason for a slow answer says.
+#[must_use]
+pub const fn slow(reason: Slowness) -> &'static str {
+    match reason {
+        Slowness::SlowBefore => "the lane's requests took about as long before the fault",
+        Slowness::SlowConnect => {
+            "connecting took a second or more, so its first packet was sent again, while a pod was in trouble"
+        }
+        Slowness::RestartedPod => "the container of the pod had been restarted",
+        Slowness::TerminatingPod => "the pod was being shut down",
+        Slowness::UnreadyPod => "the pod failed its probe, or its node was not ready",
+        Slowness::ColdPod => "the pod had become a ready endpoint less than 10 s before",
+        Slowness::FewerEndpoints => "fewer endpoints were ready than when the fault began",
+        Slowness::Unexplained => "nothing that was seen of the cluster explains it",
+    }
+}
+
+/// What to change where most answers were slow for a reason.
+#[must_use]
+pub const fn slow_advice(reason: Slowness) -> &'static str {
+    match reason {
+        Slowness::SlowBefore => {
+            "the service is as slow when nothing is done to it: make it faster, or bound what it can keep"
+        }
+        Slowness::SlowConnect => {
+            "let pods go on accepting until nobody is sent to them any more (a preStop sleep), and become ready only once \
+             they accept"
+        }
+        Slowness::RestartedPod => "look at why the container ended, and let it become ready only once it is warm",
+        Slowness::TerminatingPod => {
+            "go on serving at full speed after SIGTERM until what is open has been answered: let a preStop sleep keep \
+             SIGTERM away until nobody is sent to the pod any more"
+        }
+        Slowness::UnreadyPod => {
+            "look at what kept the pod from passing its probe; a shorter periodSeconds and failureThreshold take it out \
+             of the Service sooner"
+        }
+        Slowness::ColdPod => {
+            "let the readiness probe succeed only once the process is warm, or let it warm itself up first"
+        }
+        Slowness::FewerEndpoints => {
+            "the pods that were left were too few for this rate: keep more replicas, or replace before taking away \
+             (maxUnavailable: 0, and a budget)"
+        }
+        Slowness::Unexplained => "look at what the service itself was doing at these times",
     }
 }

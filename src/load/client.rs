@@ -63,6 +63,8 @@ pub(super) struct Client {
     // Of a whole request, and of what comes before a stream is listened to; the same where there is none.
     timeout: Duration,
     head_timeout: Duration,
+    // What takes longer is slow, in microseconds.
+    slow_us: u64,
     // Of connecting and of whole requests: in each of the two they come in order.
     connect_deadlines: Deadlines,
     deadlines: Deadlines,
@@ -105,6 +107,7 @@ impl Client {
             },
             ledger: RefCell::new(Ledger::new(spec.name.clone())),
             open: Cell::new(0),
+            slow_us: spec.options.slow_us.map_or(u64::MAX, |slow| u64::try_from(slow).unwrap_or_default()),
             spec,
             way,
             template,

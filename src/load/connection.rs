@@ -94,7 +94,9 @@ pub(super) struct Connection {
     pub(super) link: Link,
     /// What has gone over it.
     pub(super) counts: Rc<Counts>,
-    /// When it was established.
+    /// When the peer had accepted it.
+    pub(super) accepted: Instant,
+    /// When it was established: with TLS and the agreement on what is spoken, where there is such.
     pub(super) opened: Instant,
     /// Requests that it has carried to their end.
     pub(super) uses: u32,
@@ -127,6 +129,7 @@ impl Way {
     /// leads into silence: the caller bounds the time.
     pub(super) async fn open(&self, progress: &Cell<Progress>) -> Result<Connection, OpenError> {
         let (stream, source) = self.reach(progress).await.map_err(OpenError::System)?;
+        let accepted = Instant::now();
         let mut ends = progress.get().ends;
         ends.local = stream.local_addr().ok();
         let stream = match &self.tls {
@@ -148,7 +151,10 @@ impl Way {
             Protocol::WebSocket => Link::WebSocket(Box::new(WebSocket::agree(wire, &self.address, &mut pod).await?)),
             Protocol::Tcp => Link::Lines(wire),
         };
-        Ok(Connection { link, counts, opened: Instant::now(), uses: 0, pod, ends, source })
+        // Nothing is waited for where nothing is to be agreed on, so the clock is read once.
+        let at_once = self.tls.is_none() && matches!(self.protocol, Protocol::Http1 | Protocol::Tcp);
+        let opened = if at_once { accepted } else { Instant::now() };
+        Ok(Connection { link, counts, accepted, opened, uses: 0, pod, ends, source })
     }
 
     async fn reach(&self, progress: &Cell<Progress>) -> io::Result<(TcpStream, Option<Source>)> {

@@ -73,6 +73,9 @@ pub struct LaneOptions {
     pub body_length: Option<u64>,
     /// The SHA-256 that each body must have, in hexadecimal digits.
     pub body_sha256: Option<String>,
+    /// A request that is answered as asked for, and later than so many microseconds after it was due, is told one by
+    /// one, up to a bound; none where there is nothing.
+    pub slow_us: Option<i64>,
     /// The answer is a stream that does not end by itself, and is listened to for a time.
     pub stream: Option<StreamSpec>,
 }

@@ -4,7 +4,10 @@
 //! A request belongs to the interval of its intended time, so a stall shows where it began. Samples stay a short
 //! list until an interval closes; only then is there a histogram, and it leaves at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    num::NonZeroU32,
+};
 
 use hdrhistogram::{CreationError, Histogram};
 
@@ -21,6 +24,11 @@ pub(super) const INTERVAL_NS: u64 = INTERVAL_US.unsigned_abs() * NANOS_PER_MICRO
 
 /// Pods that are counted in one interval; a server may name itself as it likes.
 const PODS_MAX: usize = 200;
+
+/// Slow requests of a lane that are told one by one: the first of each interval, and of the whole load. They say where
+/// the time went; how many there were is in the histograms.
+const SLOW_TOLD_MAX: u64 = 20;
+const SLOW_TOLD_IN_ALL_MAX: u64 = 10_000;
 
 /// A request's end, as it enters the account.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +60,7 @@ pub(super) struct Ledger {
     opened_before: u64,
     total: Counts,
     connections_opened: u64,
+    slow_told: u64,
     // Of all requests that were sent; its bounds are constants that a histogram can have.
     send_lag: Option<Histogram<u64>>,
 }
@@ -84,6 +93,7 @@ struct Tally {
     closed_politely: u64,
     send_lag_max_us: u64,
     stalled_us: u64,
+    slow_told: u64,
     // A short list, searched from its begin: a Service has few pods, and this is done for every answer.
     by_pod: Vec<(String, PodAnswers)>,
 }
@@ -98,6 +108,7 @@ impl Ledger {
             opened_before: 0,
             total: Counts::default(),
             connections_opened: 0,
+            slow_told: 0,
             send_lag: empty_histogram().ok(),
         }
     }
@@ -136,6 +147,18 @@ impl Ledger {
         } else if by_pod.len() < PODS_MAX {
             by_pod.push((pod.to_owned(), answer));
         }
+    }
+
+    /// Whether a slow request is told one by one, and counts it where it is. Of a lane that so many generators send
+    /// together, each has its share of the bounds.
+    pub(super) fn tells_slow(&mut self, intended_ns: u64, generators: NonZeroU32) -> bool {
+        let mine = |bound: u64| (bound / u64::from(generators.get())).max(1);
+        let in_all = self.slow_told;
+        let tally = self.tally(intended_ns);
+        let tells = tally.slow_told < mine(SLOW_TOLD_MAX) && in_all < mine(SLOW_TOLD_IN_ALL_MAX);
+        tally.slow_told += u64::from(tells);
+        self.slow_told += u64::from(tells);
+        tells
     }
 
     /// The generator itself stood still for so long: whatever was open meanwhile may have waited for us, not for the

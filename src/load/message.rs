@@ -1,9 +1,9 @@
-//! What a load generator says while it runs: closed intervals, and each request that was lost. It is the same
-//! whether the generator runs in this process or in an agent pod.
+//! What a load generator says while it runs: closed intervals, each request that was lost, and requests that
+//! were slow. It is the same whether the generator runs in this process or in an agent pod.
 
 use hdrhistogram::{AdditionError, Histogram};
 
-use crate::record::event::{LaneInterval, LostRequest, Note};
+use crate::record::event::{LaneInterval, LostRequest, Note, SlowRequest};
 
 /// One thing that a load generator says. Times are microseconds of the generator's own clock, from its start.
 #[derive(Debug, Clone)]
@@ -12,6 +12,8 @@ pub enum LoadMessage {
     Interval(Box<ClosedInterval>),
     /// A request that was lost, as soon as that is known.
     Lost(Box<LostRequest>),
+    /// A request that was answered as asked for and took longer than the lane's `slow_us`, as far as such are told.
+    Slow(Box<SlowRequest>),
     /// Something that makes the measurement doubtful.
     Note(Note),
 }
@@ -53,6 +55,7 @@ impl LoadMessage {
                 lost.sent_us += offset_us;
                 lost.ended_us += offset_us;
             }
+            Self::Slow(slow) => slow.shift(offset_us),
             Self::Note(_) => {}
         }
     }

@@ -4,6 +4,7 @@ mod evidence;
 mod faults;
 mod flow;
 mod server;
+mod slow;
 mod speech;
 mod streams;
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     experiment::schema::Connections,
-    record::event::{LostRequest, Note, NoteKind, Outcome, Reached},
+    record::event::{LostRequest, Note, NoteKind, Outcome, Reached, SlowRequest},
 };
 
 /// Far more than any test needs: it only ends a test that would hang.
@@ -48,9 +49,11 @@ fn lane(name: &str, address: SocketAddr, connections: Connections) -> LaneSpec {
 }
 
 /// All that a generator said, and its totals.
+#[derive(Default)]
 struct Heard {
     intervals: Vec<ClosedInterval>,
     lost: Vec<LostRequest>,
+    slow: Vec<SlowRequest>,
     notes: Vec<Note>,
     totals: LoadTotals,
 }
@@ -91,7 +94,7 @@ async fn run_until(lanes: Vec<LaneSpec>, is_enough: impl Fn(&Heard) -> bool) -> 
     let (messages, mut inbox) = unbounded_channel();
     let mut running = start(lanes, messages).expect("lanes that can run");
     running.begin().expect("the first begin");
-    let mut heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+    let mut heard = Heard::default();
     let enough = async {
         while !is_enough(&heard) {
             take(&mut heard, inbox.recv().await.expect("a generator that runs"));
@@ -113,6 +116,7 @@ fn take(heard: &mut Heard, message: LoadMessage) {
     match message {
         LoadMessage::Interval(interval) => heard.intervals.push(*interval),
         LoadMessage::Lost(lost) => heard.lost.push(*lost),
+        LoadMessage::Slow(slow) => heard.slow.push(*slow),
         LoadMessage::Note(note) if note.kind == NoteKind::Taint => heard.notes.push(note),
         // Of a busy machine.
         LoadMessage::Note(_) => {}

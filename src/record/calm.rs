@@ -2,7 +2,7 @@
 //! in memory does not grow with its length.
 //!
 //! Only neighbours that nobody could judge differently: of one phase, with no note between them, every request of every
-//! lane answered, and with no delay of our own. Their histograms are added up, which is exact; the counts of each
+//! lane answered, none so late that it is told by itself, and with no delay of our own. Their histograms are added up, which is exact; the counts of each
 //! interval stay in its event.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use super::event::{Event, INTERVAL_US, LaneInterval, Micros, Outcome, What};
 /// How many histograms a lane has at most where all is calm: twice what a chart can show as single points.
 const CALM_MAX: i64 = 1_200;
 
-/// So far from a loss, a request that was not sent or a delay of our own nothing is calm: what happened there may have
+/// So far from a loss, a slow request, one that was not sent or a delay of our own nothing is calm: what happened there may have
 /// been due, or have ended, elsewhere.
 const NEAR_US: Micros = 10_000_000;
 
@@ -24,7 +24,9 @@ const DELAY_CALM_US: i64 = 50_000;
 pub(super) fn stretches(events: &[Event]) -> Vec<usize> {
     let intervals: Vec<&LaneInterval> = events.iter().filter_map(interval).collect();
     let width = width(&intervals);
-    let restless: BTreeSet<Micros> = intervals.iter().filter(|one| !is_calm(one)).map(|one| one.start_us).collect();
+    let late = |event: &Event| if let What::Slow(slow) = &event.what { Some(slow.intended_us) } else { None };
+    let mut restless: BTreeSet<Micros> = events.iter().filter_map(late).collect();
+    restless.extend(intervals.iter().filter(|one| !is_calm(one)).map(|one| one.start_us));
     let cuts: BTreeSet<Micros> = events.iter().filter(|event| is_cut(event)).map(|event| event.at_us).collect();
     // Of each lane the first interval of what is held as one, and the end of the last.
     let mut open: BTreeMap<&str, (usize, Micros)> = BTreeMap::new();
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
     use crate::{
         experiment::schema::Phase,
-        record::event::{Note, NoteKind},
+        record::event::{Note, NoteKind, SlowRequest},
     };
 
     const SECOND: Micros = 1_000_000;
@@ -141,6 +143,17 @@ mod tests {
                 assert!(first == number || !alone(start), "{start} is held with another");
             }
             assert!(held(&events) < 3_000);
+        }
+    }
+
+    #[test]
+    fn nothing_near_to_a_slow_request_is_held_with_another() {
+        let mut events = calm(600);
+        let slow = SlowRequest { intended_us: 300 * SECOND + 7, ..SlowRequest::default() };
+        events.push(Event { at_us: 302 * SECOND, what: What::Slow(Box::new(slow)) });
+        let near = 295 * SECOND..305 * SECOND;
+        for (number, first) in stretches(&events).into_iter().enumerate() {
+            assert!(first == number || !near.contains(&interval(&events[number]).unwrap().start_us), "{number}");
         }
     }
 

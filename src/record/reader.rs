@@ -163,6 +163,10 @@ fn plausible(event: &Event) -> Result<(), String> {
     times(&[event.at_us])?;
     match &event.what {
         What::Lost(lost) => times(&[lost.intended_us, lost.sent_us, lost.ended_us, lost.connection_age_us]),
+        What::Slow(slow) => {
+            times(&[slow.intended_us, slow.sent_us, slow.ended_us, slow.connection_age_us])?;
+            times(&slow.connected_us.into_iter().chain(slow.written_us).collect::<Vec<_>>())
+        }
         What::Load(counts) => {
             times(&[counts.start_us, counts.length_us, counts.send_lag_max_us, counts.stalled_us])?;
             let of_pods = || counts.by_pod.values();

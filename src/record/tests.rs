@@ -10,7 +10,7 @@ use super::{
     error::RecordError,
     event::{
         Event, EvictionAnswer, KubeEventSeen, LaneInterval, LostRequest, NoteKind, Outcome, PodAnswers, PreStop,
-        Reached, UndoChange, UndoState, What,
+        Reached, SlowRequest, UndoChange, UndoState, What,
     },
     load_reader::service_times,
     reader::read,
@@ -343,6 +343,33 @@ fn what_older_records_do_not_say_is_not_known_and_what_newer_ones_say_is_kept() 
     let again = serde_json::to_string(&lost).unwrap();
     assert!(again.contains(r#""bytes_out":82"#) && again.contains(r#""reached":"written""#), "{again}");
     assert_eq!(serde_json::from_str::<LostRequest>(&again).unwrap(), lost);
+}
+
+#[test]
+fn a_slow_request_is_read_back_and_one_with_a_time_that_no_run_has_is_refused() {
+    let event = |connected_us| Event {
+        at_us: 12,
+        what: What::Slow(Box::new(SlowRequest {
+            lane: "new".to_owned(),
+            connected_us,
+            ended_us: 12,
+            ..SlowRequest::default()
+        })),
+    };
+    let line = serde_json::to_string(&event(None)).unwrap();
+    assert!(line.contains(r#""event":"slow""#) && !line.contains("connected_us"), "{line}");
+    assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event(None));
+    for (connected_us, is_read) in [(None, true), (Some(7), true), (Some(i64::MAX), false), (Some(i64::MIN), false)] {
+        let added = serde_json::to_string(&event(connected_us)).unwrap();
+        let record = damaged(EVENTS_FILE, |bytes| {
+            bytes.extend_from_slice(added.as_bytes());
+            bytes.push(b'\n');
+        });
+        match record {
+            Ok(record) => assert!(is_read && record.events.contains(&event(connected_us)), "{connected_us:?}"),
+            Err(error) => assert!(!is_read && error.to_string().contains("no time of a run"), "{error}"),
+        }
+    }
 }
 
 #[test]

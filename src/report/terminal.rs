@@ -131,6 +131,26 @@ fn requests(page: &mut Page, verdict: &Verdict) {
     if all.lost > 0 {
         page.row("by kind", &largest_first(&all.by_kind, |kind| outcome(*kind).to_owned()), "");
         page.row("by cause", &largest_first(&all.by_cause, |cause| plain(cause)), "");
+    } else {
+        slow(page, verdict);
+    }
+}
+
+/// The answers that were late, by reason: where something was lost there are weightier things to tell.
+fn slow(page: &mut Page, verdict: &Verdict) {
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut answered_late: u64 = 0;
+    for lane in verdict.slow.lanes.values() {
+        answered_late = answered_late.saturating_add(lane.answered_late);
+        for (reason, number) in &lane.by_reason {
+            let sum = reasons.entry(reason).or_default();
+            *sum = sum.saturating_add(*number);
+        }
+    }
+    if answered_late > 0 {
+        let described = if reasons.is_empty() { "" } else { ", of them described: " };
+        let text = format!("{} answered late{described}", count(answered_late));
+        page.line("slow", &format!("{text}{}", largest_first(&reasons, |reason| plain(reason))), "");
     }
 }
 

@@ -317,9 +317,8 @@ impl Run<'_> {
         } else {
             None
         };
-        let lanes = &experiment.spec.load;
         let sink: &Sink = &self.stage.sink;
-        let traffic = Traffic::start(lanes, &facts, cluster, &self.stage.namespace, place, sink, messages).await?;
+        let traffic = Traffic::start(&experiment.spec, &facts, cluster, place, sink, messages).await?;
         self.traffic = Some(traffic);
         Ok(())
     }

@@ -105,6 +105,9 @@ impl Recorder {
                             live.event(&event);
                             writer.event(&event)
                         }
+                        Some(LoadMessage::Slow(slow)) => {
+                            writer.event(&Event { at_us: slow.ended_us, what: What::Slow(slow) })
+                        }
                         Some(LoadMessage::Note(note)) => writer.event(&Event { at_us: clock.now(), what: What::Note(note) }),
                         None => { load_open = false; Ok(()) }
                     },

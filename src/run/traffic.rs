@@ -15,7 +15,7 @@ use crate::{
         dial::{Dial, Hop, Target},
     },
     experiment::{
-        schema::{Lane, Vantage},
+        schema::{Lane, Spec, Vantage},
         units::Span,
     },
     load::{
@@ -43,20 +43,20 @@ pub struct Traffic {
 impl Traffic {
     /// Starts every lane: those from outside in this process, those from inside in fresh agent pods.
     pub async fn start(
-        lanes: &[Lane],
+        experiment: &Spec,
         facts: &ClusterFacts,
         cluster: &Cluster,
-        namespace: &str,
         place: Option<Place>,
         sink: &Sink,
         messages: &mpsc::UnboundedSender<LoadMessage>,
     ) -> Result<Self, RunError> {
+        let (lanes, namespace) = (&experiment.load, experiment.given.namespace.as_str());
         let specs = |vantage: Vantage| -> Result<Vec<LaneSpec>, RunError> {
-            lanes.iter().filter(|lane| lane.from == vantage).map(|lane| resolve(lane, facts, namespace)).collect()
+            lanes.iter().filter(|lane| lane.from == vantage).map(|lane| resolve(lane, facts, experiment)).collect()
         };
         let mut traffic = Self { local: None, agents: None };
         if let Some(dial) = &cluster.dial {
-            let routed = lanes.iter().map(|lane| route(lane, facts, namespace, dial, place.as_ref()));
+            let routed = lanes.iter().map(|lane| route(lane, facts, experiment, dial, place.as_ref()));
             traffic.begin_local(routed.collect::<Result<_, _>>()?, sink, messages)?;
             return Ok(traffic);
         }
@@ -141,7 +141,7 @@ async fn forget_old_connections(lanes: &[LaneSpec], cluster: &Cluster, sink: &Si
 fn route(
     lane: &Lane,
     facts: &ClusterFacts,
-    namespace: &str,
+    experiment: &Spec,
     dial: &Arc<dyn Dial>,
     place: Option<&Place>,
 ) -> Result<RoutedLane, RunError> {
@@ -149,9 +149,9 @@ fn route(
         Vantage::Outside => dial.way_in().to_owned(),
         Vantage::Inside => place.and_then(|place| place.nodes.first()).ok_or(RunError::NoPlaceForAgent)?.clone(),
     };
-    let spec = resolve(lane, facts, namespace)?;
+    let spec = resolve(lane, facts, experiment)?;
     let port = service_port(lane, facts)?.port;
-    let target = Target { namespace: namespace.to_owned(), service: lane.service.clone(), port };
+    let target = Target { namespace: experiment.given.namespace.clone(), service: lane.service.clone(), port };
     let dial = Arc::clone(dial);
     let route = Route::new(move || match dial.dial(&node, &target) {
         Hop::To(address, delay) => Destination::Address { address, delay },
@@ -179,7 +179,8 @@ fn service_port<'a>(lane: &Lane, facts: &'a ClusterFacts) -> Result<&'a ServiceP
     .ok_or_else(|| refuse(lane, "say which of its ports with `port`"))
 }
 
-fn resolve(lane: &Lane, facts: &ClusterFacts, namespace: &str) -> Result<LaneSpec, RunError> {
+fn resolve(lane: &Lane, facts: &ClusterFacts, experiment: &Spec) -> Result<LaneSpec, RunError> {
+    let namespace = &experiment.given.namespace;
     let (service, port) = (service(lane, facts)?, service_port(lane, facts)?);
     let address = match lane.from {
         Vantage::Inside => {
@@ -206,11 +207,11 @@ fn resolve(lane: &Lane, facts: &ClusterFacts, namespace: &str) -> Result<LaneSpe
         timeout_us: lane.timeout.micros(),
         status: lane.status,
         body_contains: lane.body_contains.clone(),
-        options: options(lane, namespace),
+        options: options(lane, namespace, experiment.slow(lane)),
     })
 }
 
-fn options(lane: &Lane, namespace: &str) -> LaneOptions {
+fn options(lane: &Lane, namespace: &str, slow: Span) -> LaneOptions {
     let tls = lane.tls.as_ref().map(|tls| TlsSpec {
         server_name: tls.server_name.clone().unwrap_or_else(|| format!("{}.{namespace}", lane.service)),
         verify: tls.verify,
@@ -226,6 +227,7 @@ fn options(lane: &Lane, namespace: &str) -> LaneOptions {
         connection_age_us: lane.connection_age.map(Span::micros),
         body_length: lane.body_length,
         body_sha256: lane.body_sha256.clone(),
+        slow_us: Some(slow.micros()),
         stream: lane.stream.map(|stream| StreamSpec { for_us: stream.r#for.micros(), idle_us: stream.idle.micros() }),
     }
 }

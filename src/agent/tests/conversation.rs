@@ -33,6 +33,7 @@ fn brought(mut messages: mpsc::UnboundedReceiver<LoadMessage>, mut events: mpsc:
             }
             LoadMessage::Lost(lost) => all.lost.push(lost.intended_us),
             LoadMessage::Note(note) => all.notes.push(note),
+            LoadMessage::Slow(_) => {}
         }
     }
     while let Ok(event) = events.try_recv() {

@@ -159,7 +159,7 @@ async fn load_cores_behind_agents_send_each_request_of_the_lane_once() {
         match message {
             LoadMessage::Interval(interval) => due.push((interval.counts.start_us, interval.counts.by_outcome)),
             LoadMessage::Lost(lost) => intended.push(lost.intended_us),
-            LoadMessage::Note(_) => {}
+            LoadMessage::Slow(_) | LoadMessage::Note(_) => {}
         }
     }
     following.finish().await;

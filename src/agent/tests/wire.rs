@@ -40,6 +40,11 @@ fn losses_notes_and_the_end_come_over_the_wire_as_they_are() {
     assert!(
         matches!(load_message(through_the_wire(message).decode().unwrap()), LoadMessage::Lost(came) if came == sent)
     );
+    let LoadMessage::Slow(sent) = slow("new", 5) else { unreachable!() };
+    let message = Message::encode(LoadMessage::Slow(sent.clone())).unwrap();
+    assert!(
+        matches!(load_message(through_the_wire(message).decode().unwrap()), LoadMessage::Slow(came) if came == sent)
+    );
     let note = Note { kind: NoteKind::Taint, text: "late".to_owned() };
     let message = Message::encode(LoadMessage::Note(note.clone())).unwrap();
     assert!(
@@ -72,5 +77,9 @@ fn moving_to_another_clock_moves_every_time_and_no_duration() {
         let LoadMessage::Lost(moved) = shifted(lost("new", 500), by_us) else { unreachable!() };
         assert_eq!([moved.intended_us, moved.sent_us, moved.ended_us], [500, 510, 700].map(|at| at + by_us));
         assert_eq!(moved.connection_age_us, 0);
+        let LoadMessage::Slow(moved) = shifted(slow("new", 500), by_us) else { unreachable!() };
+        let times = [Some(moved.intended_us), Some(moved.sent_us), moved.connected_us, moved.written_us];
+        assert_eq!(times, [500, 510, 1_000_520, 1_000_530].map(|at| Some(at + by_us)));
+        assert_eq!((moved.ended_us, moved.connection_age_us), (1_001_400 + by_us, 0));
     }
 }

@@ -150,7 +150,7 @@ impl Account {
             LoadMessage::Interval(interval) => return self.interval(interval),
             LoadMessage::Lost(lost) => self.lost(lost),
             LoadMessage::Note(note) if note.kind == NoteKind::Taint => self.taints.push(note.text.clone()),
-            LoadMessage::Note(_) => {}
+            LoadMessage::Slow(_) | LoadMessage::Note(_) => {}
         }
         None
     }

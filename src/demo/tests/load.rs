@@ -92,7 +92,7 @@ impl Load {
                 self.opened += counts.connections_opened;
             }
             LoadMessage::Lost(lost) => self.lost.push(*lost),
-            LoadMessage::Note(_) => {}
+            LoadMessage::Slow(_) | LoadMessage::Note(_) => {}
         }
     }
 }

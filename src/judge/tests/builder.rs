@@ -9,7 +9,7 @@ use crate::{
         event::{
             BudgetSeen, ContainerSeen, EndReason, Ended, EndpointSeen, Event, EvictionAnswer, EvictionSeen,
             KubeEventSeen, LaneInterval, LostRequest, Micros, NodeSeen, Note, NoteKind, Outcome, PodSeen, PreStop,
-            RetrySafe, Started, StepChange, StepState, What, WorkloadSeen,
+            RetrySafe, SlowRequest, Started, StepChange, StepState, What, WorkloadSeen,
         },
         samples::{Samples, empty_histogram},
     },
@@ -312,6 +312,28 @@ impl Scene {
     pub fn lose_many(&mut self, outcome: Outcome, from: f64, count: u32) {
         for n in 0..count {
             self.lose(outcome, from + 0.03 * f64::from(n));
+        }
+    }
+
+    /// A request on a reused connection to a pod that names itself, answered so many seconds after it was sent.
+    pub fn slow(&mut self, pod: &str, sent: f64, took: f64) -> &mut SlowRequest {
+        let slow = SlowRequest {
+            lane: "new".to_owned(),
+            intended_us: at(sent),
+            sent_us: at(sent),
+            written_us: Some(at(sent)),
+            ended_us: at(sent + took),
+            connection_uses: 40,
+            connection_age_us: at(2.0),
+            bytes_in: 120,
+            status: Some(200),
+            pod: Some(pod.to_owned()),
+            ..SlowRequest::default()
+        };
+        self.see(sent + took, What::Slow(Box::new(slow)));
+        match &mut self.events.last_mut().unwrap().what {
+            What::Slow(slow) => slow,
+            _ => unreachable!(),
         }
     }
 

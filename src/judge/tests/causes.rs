@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     judge::{cause::Cause, judge, verdict::Verdict},
-    record::event::{Outcome, PreStop},
+    record::{
+        Record,
+        event::{Outcome, PreStop, What},
+    },
 };
 
 /// A run, and the cause that all its losses must have.
@@ -86,7 +89,7 @@ fn exits_at_once() -> Scene {
 /// Two pods evicted at 10 s, gone at 16 s; the new ones are ready at 20 s.
 pub fn evicted(nodes: [&str; 2], budget: bool) -> Scene {
     let mut scene = Scene::new();
-    scene.events.retain(|event| !matches!(event.what, crate::record::event::What::Workload(_)));
+    scene.events.retain(|event| !matches!(event.what, What::Workload(_)));
     scene.workload(-5.0, 2, 2);
     for (pod, node) in ["shop-7d9f-a", "shop-7d9f-b"].into_iter().zip(nodes) {
         scene.start(pod, node, [-9.0, -8.0, -6.0]);
@@ -104,7 +107,7 @@ pub fn evicted(nodes: [&str; 2], budget: bool) -> Scene {
 
 pub fn one_replica() -> Scene {
     let mut scene = Scene::new();
-    scene.events.retain(|event| !matches!(event.what, crate::record::event::What::Workload(_)));
+    scene.events.retain(|event| !matches!(event.what, What::Workload(_)));
     scene.workload(-5.0, 1, 1);
     scene.start("shop-7d9f-a", "n1", [-9.0, -8.0, -6.0]);
     scene.delete("shop-7d9f-a", 10.0, [15.2, 16.5], true);
@@ -279,7 +282,7 @@ fn twins() -> Vec<(&'static str, Cause, Scene)> {
             "refused, so something answered",
             Cause::NodeGone,
             with(node_died(), |s| {
-                s.events.retain(|event| !matches!(event.what, crate::record::event::What::Lost(_)));
+                s.events.retain(|event| !matches!(event.what, What::Lost(_)));
                 s.lose_many(Outcome::Refused, 10.0, 20);
             }),
         ),
@@ -338,7 +341,7 @@ fn a_loss_at_a_time_at_which_nothing_happened_is_unexplained() {
 }
 
 /// Shuffles of each record.
-const SHUFFLES: u64 = 10;
+pub const SHUFFLES: u64 = 10;
 
 /// A generator of numbers for shuffles that are the same each time (Knuth's MMIX constants).
 fn next(seed: &mut u64) -> usize {
@@ -346,19 +349,30 @@ fn next(seed: &mut u64) -> usize {
     usize::try_from(*seed >> 33).unwrap()
 }
 
+/// A record in which the times of some events have changed places.
+pub fn shuffled(record: &Record, mut seed: u64, meant: impl Fn(&What) -> bool) -> Record {
+    let mut record = record.clone();
+    let places: Vec<usize> = (0..record.events.len()).filter(|n| meant(&record.events[*n].what)).collect();
+    for last in (1..places.len()).rev() {
+        let (one, two) = (places[last], places[next(&mut seed) % (last + 1)]);
+        let (first, second) = (record.events[one].at_us, record.events[two].at_us);
+        (record.events[one].at_us, record.events[two].at_us) = (second, first);
+    }
+    record.events.sort_by_key(|event| event.at_us);
+    record
+}
+
+/// Whether an event tells of what the cluster was seen to be.
+pub fn is_of_cluster(what: &What) -> bool {
+    matches!(what, What::Pod(_) | What::Endpoint(_) | What::Node(_) | What::Budget(_))
+}
+
 #[test]
 fn with_the_event_times_of_a_record_shuffled_every_loss_is_unexplained() {
     for Case { name, scene, .. } in cases() {
         let told = scene.record();
         for seed in 1..=SHUFFLES {
-            let mut record = told.clone();
-            let mut seed = seed;
-            for last in (1..record.events.len()).rev() {
-                let other = next(&mut seed) % (last + 1);
-                let (one, two) = (record.events[last].at_us, record.events[other].at_us);
-                (record.events[last].at_us, record.events[other].at_us) = (two, one);
-            }
-            record.events.sort_by_key(|event| event.at_us);
+            let record = shuffled(&told, seed, |_| true);
             let causes: Vec<_> = judge(&record).requests.by_cause.into_keys().collect();
             assert_eq!(causes, ["unexplained"], "{name}");
         }
@@ -367,23 +381,10 @@ fn with_the_event_times_of_a_record_shuffled_every_loss_is_unexplained() {
 
 #[test]
 fn with_only_the_times_of_the_clusters_events_shuffled_every_loss_is_unexplained() {
-    use crate::record::event::What;
     for Case { name, scene, .. } in cases() {
         let told = scene.record();
         for seed in 1..=SHUFFLES {
-            let mut record = told.clone();
-            let of_cluster: Vec<usize> = (0..record.events.len())
-                .filter(|n| {
-                    matches!(record.events[*n].what, What::Pod(_) | What::Endpoint(_) | What::Node(_) | What::Budget(_))
-                })
-                .collect();
-            let mut seed = seed;
-            for last in (1..of_cluster.len()).rev() {
-                let (one, two) = (of_cluster[last], of_cluster[next(&mut seed) % (last + 1)]);
-                let (first, second) = (record.events[one].at_us, record.events[two].at_us);
-                (record.events[one].at_us, record.events[two].at_us) = (second, first);
-            }
-            record.events.sort_by_key(|event| event.at_us);
+            let record = shuffled(&told, seed, is_of_cluster);
             let causes: Vec<_> = judge(&record).requests.by_cause.into_keys().collect();
             assert_eq!(causes, ["unexplained"], "{name}, {seed}");
         }
@@ -392,7 +393,6 @@ fn with_only_the_times_of_the_clusters_events_shuffled_every_loss_is_unexplained
 
 #[test]
 fn with_the_clusters_events_an_hour_away_every_loss_is_unexplained() {
-    use crate::record::event::What;
     for Case { name, scene, .. } in cases() {
         let mut record = scene.record();
         for event in &mut record.events {

@@ -12,7 +12,8 @@ use crate::{
         Record,
         event::{
             ContainerSeen, EndReason, Ended, EndpointSeen, Event, EvictionAnswer, EvictionSeen, LaneInterval,
-            LostRequest, Micros, Note, NoteKind, Outcome, PodSeen, PreStop, RetrySafe, StepChange, StepState, What,
+            LostRequest, Micros, Note, NoteKind, Outcome, PodSeen, PreStop, RetrySafe, SlowRequest, StepChange,
+            StepState, What,
         },
     },
 };
@@ -68,6 +69,24 @@ fn lost() -> impl Strategy<Value = What> {
                 error: String::new(),
             }))
         })
+}
+
+fn slow() -> impl Strategy<Value = What> {
+    let connected = proptest::option::of(time());
+    (lane(), [time(), time(), time()], connected, proptest::option::of(pod_name()), time()).prop_map(
+        |(lane, [intended_us, sent_us, ended_us], connected_us, pod, connection_age_us)| {
+            What::Slow(Box::new(SlowRequest {
+                lane,
+                intended_us,
+                sent_us,
+                connected_us,
+                ended_us,
+                connection_age_us,
+                pod,
+                ..SlowRequest::default()
+            }))
+        },
+    )
 }
 
 fn load() -> impl Strategy<Value = What> {
@@ -150,7 +169,7 @@ fn other() -> impl Strategy<Value = What> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    let what = prop_oneof![3 => lost(), 3 => load(), 3 => pod(), 3 => other()];
+    let what = prop_oneof![3 => lost(), 3 => slow(), 3 => load(), 3 => pod(), 3 => other()];
     let events = vec((time(), what).prop_map(|(at_us, what)| Event { at_us, what }), 0..120);
     let expect = serde_json::json!([
         { "lost": { "atMost": 0 } },
@@ -196,6 +215,11 @@ proptest! {
         prop_assert_eq!(of_lanes, verdict.requests.lost);
         let of_phases = verdict.phases.values().fold(0_u64, |sum, phase| sum.saturating_add(phase.requests.lost));
         prop_assert!(of_phases <= verdict.requests.lost, "{} of {}", of_phases, verdict.requests.lost);
+        for lane in verdict.slow.lanes.values() {
+            let of_reasons: u64 = lane.by_reason.values().sum();
+            prop_assert_eq!(of_reasons + lane.tainted, lane.described);
+            prop_assert!(lane.described <= lane.answered_late);
+        }
         let text = serde_json::to_string(&verdict).unwrap();
         prop_assert!(serde_json::from_str::<crate::judge::verdict::Verdict>(&text).is_ok());
     }

@@ -168,3 +168,17 @@ fn answers_are_counted_by_the_pod_that_gave_them_in_the_interval_in_which_they_w
     let counted = |pod: &str, answers| IndexMap::from([(pod.to_owned(), answers)]);
     assert_eq!(by_pod, [counted("cart-0", both), counted("cart-1", answer(1, 120_010, 120_900))]);
 }
+
+#[test]
+fn of_slow_requests_the_first_of_each_interval_and_of_the_load_are_told() {
+    let one = NonZeroU32::MIN;
+    let mut ledger = begun_at(0);
+    let told = |ledger: &mut Ledger, at: u64, of| (0..50).filter(|_| ledger.tells_slow(at, of)).count() as u64;
+    assert_eq!([told(&mut ledger, 0, one), told(&mut ledger, 99 * MS, one)], [SLOW_TOLD_MAX, 0], "one interval");
+    let more: u64 = (1..1_000).map(|nth| told(&mut ledger, nth * 100 * MS, one)).sum();
+    assert_eq!(more + SLOW_TOLD_MAX, SLOW_TOLD_IN_ALL_MAX);
+    for (generators, expected) in [(4, SLOW_TOLD_MAX / 4), (32, 1)] {
+        let of = NonZeroU32::new(generators).unwrap();
+        assert_eq!(told(&mut begun_at(0), 0, of), expected, "each of {generators}");
+    }
+}

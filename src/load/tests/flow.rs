@@ -73,7 +73,7 @@ async fn connections_that_are_renewed_follow_the_route_and_lose_nothing() {
     let (messages, mut inbox) = unbounded_channel();
     let mut running = start(vec![RoutedLane { spec, route }], messages).expect("a lane that can run");
     running.begin().expect("the first begin");
-    let mut heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+    let mut heard = Heard::default();
     let mut hear = async |heard: &mut Heard, requests: u64| {
         let enough = heard.sent() + requests;
         while heard.sent() < enough {
@@ -145,7 +145,7 @@ async fn a_stall_neither_slows_the_plan_nor_hides_in_the_percentiles() {
     let mut running = start(vec![spec], messages).expect("a lane that can run");
     running.begin().expect("the first begin");
     let origin = running.origin();
-    let mut heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+    let mut heard = Heard::default();
     let before = async {
         while heard.intervals.len() < 5 {
             take(&mut heard, inbox.recv().await.expect("a generator that runs"));
@@ -285,7 +285,7 @@ async fn a_stall_of_ours_is_marked_as_ours() {
     let lane = RoutedLane { spec: lane("main", address, Connections::New), route };
     let mut running = start(vec![lane], messages).expect("a lane that can run");
     running.begin().expect("the first begin");
-    let mut heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+    let mut heard = Heard::default();
     let enough = async {
         while heard.intervals.len() < 12 {
             take(&mut heard, inbox.recv().await.expect("a generator that runs"));
@@ -326,7 +326,7 @@ async fn generators_that_share_a_lane_from_one_moment_on_send_it_once_in_the_sam
     let mut of_slot: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
     for (running, inbox) in generators {
         let begins_us = i64::try_from((moment - running.origin()).as_micros()).expect("a short time");
-        let heard = Heard { intervals: vec![], lost: vec![], notes: vec![], totals: LoadTotals::default() };
+        let heard = Heard::default();
         let heard = finish(running, inbox, heard).await;
         assert_consistent(&heard);
         for interval in &heard.intervals {

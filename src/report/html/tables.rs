@@ -55,6 +55,7 @@ fn requests(out: &mut String, verdict: &Verdict) {
         matrix(out, "Lost, by what the client saw", verdict, by_kind);
         matrix(out, "Lost, by cause", verdict, |requests| requests.by_cause.clone());
     }
+    slow(out, verdict);
     out.push_str("</section>");
 }
 
@@ -118,6 +119,37 @@ fn matrix(out: &mut String, title: &str, verdict: &Verdict, read: impl Fn(&Reque
                     let _ = write!(out, "<td>{}</td>", count(n));
                 }
             }
+        }
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table></div>");
+}
+
+/// Answers that were late: a row for each lane, a column for each reason that any of them has.
+fn slow(out: &mut String, verdict: &Verdict) {
+    let lanes = &verdict.slow.lanes;
+    if lanes.is_empty() {
+        return;
+    }
+    let reasons: BTreeSet<&String> = lanes.values().flat_map(|lane| lane.by_reason.keys()).collect();
+    let reasons: Vec<&String> = reasons.into_iter().take(MOST_COLUMNS).collect();
+    out.push_str(r#"<h3>Answered late, by reason</h3><div class="scroll"><table class="num"><thead><tr><th></th><th>later than</th><th>answers</th>"#);
+    for reason in &reasons {
+        let _ = write!(out, "<th>{}</th>", E(&cut(reason, MOST_CHARS)));
+    }
+    out.push_str("<th>held up by evenkeel</th><th>only counted</th></tr></thead><tbody>");
+    for (name, lane) in lanes.iter().take(MOST_ROWS) {
+        let _ = write!(
+            out,
+            "<tr><th>lane {}</th><td>{}</td><td>{}</td>",
+            E(&cut(name, MOST_CHARS)),
+            duration(lane.slower_than_ms),
+            count(lane.answered_late)
+        );
+        let of_reasons = reasons.iter().map(|reason| lane.by_reason.get(*reason).copied().unwrap_or(0));
+        for number in of_reasons.chain([lane.tainted, lane.answered_late.saturating_sub(lane.described)]) {
+            let class = if number == 0 { r#" class="zero""# } else { "" };
+            let _ = write!(out, "<td{class}>{}</td>", count(number));
         }
         out.push_str("</tr>");
     }

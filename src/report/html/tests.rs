@@ -63,6 +63,10 @@ fn no_text_of_a_record_or_a_verdict_becomes_markup() {
         verdict.lanes.insert(BAD.to_owned(), lane);
     }
     verdict.requests.by_cause.insert(BAD.to_owned(), 7);
+    for (_, mut lane) in std::mem::take(&mut verdict.slow.lanes) {
+        lane.by_reason.insert(BAD.to_owned(), 7);
+        verdict.slow.lanes.insert(BAD.to_owned(), lane);
+    }
     let html = render(&record, &verdict);
     assert!(html.matches("&lt;script&gt;alert(1)").count() > 100, "the poison reached the page");
     let own = html.split_once("<body>").unwrap().1.split_once("<script>").unwrap().0;
@@ -86,6 +90,15 @@ fn what_the_judge_makes_of_a_record_stands_in_its_report() {
         );
     }
     assert!(html.contains("class=\"verdict broken\"") && html.contains("<td class=\"bad\">143</td>"));
+}
+
+#[test]
+fn late_answers_stand_with_their_reasons_and_what_is_only_counted_of_them() {
+    let row = "<th>lane new</th><td>250 ms</td><td>31</td><td>21</td><td>2</td><td>1</td><td>7</td>";
+    let html = rendered();
+    assert!(html.contains("<th>cold-pod</th><th>unexplained</th><th>held up by evenkeel</th><th>only counted</th>"));
+    assert!(html.contains(row), "{}", &html[html.find("Answered late").unwrap()..][..600]);
+    assert!(!render(&sample::record(), &sample::held()).contains("Answered late"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     experiment::schema::Phase,
     judge::verdict::{
         Answer, BudgetClaim, Expected, Finding, LaneSummary, Latency, Outage, Patch, PatchHow, PhaseSummary, PodClaim,
-        Requests, StepSummary, Tainted, TaintedBy, UndoSummary, Verdict,
+        Requests, SlowLane, SlowSummary, SlowTold, StepSummary, Tainted, TaintedBy, UndoSummary, Verdict,
     },
     record::event::Outcome,
 };
@@ -73,6 +73,7 @@ pub fn held() -> Verdict {
         recoveries: Vec::new(),
         pods: Vec::new(),
         budgets: Vec::new(),
+        slow: SlowSummary::default(),
         expectations: vec![
             expected("lost requests", Some(true), "0 of 8,412", "at most 0"),
             expected("p99 during fault", Some(true), "9.1 ms", "at most 250 ms"),
@@ -81,6 +82,40 @@ pub fn held() -> Verdict {
         findings: Vec::new(),
         steps: vec![step("1", "drain", "drained node/worker2: 2 pods evicted", 5_000.0, Some(15_880.0))],
         undo: UndoSummary { complete: true, failed: Vec::new() },
+    }
+}
+
+/// Answers of lane `new` that were late, mostly from a pod that had just become ready.
+fn slow() -> SlowSummary {
+    let one = |reason: &str, due_ms, took_ms, pod: &str| SlowTold {
+        lane: "new".to_owned(),
+        reason: reason.to_owned(),
+        due_ms,
+        took_ms,
+        connecting_ms: Some(0.3),
+        bytes_in: 320,
+        status: Some(200),
+        pod: Some(pod.to_owned()),
+        phase: Some(Phase::Fault),
+        ..SlowTold::default()
+    };
+    let evidence = Some("pod shop-5c9d-7x became a ready endpoint at 12.10 s".to_owned());
+    SlowSummary {
+        lanes: BTreeMap::from([(
+            "new".to_owned(),
+            SlowLane {
+                slower_than_ms: 250.0,
+                answered_late: 31,
+                described: 24,
+                tainted: 1,
+                by_reason: BTreeMap::from([("cold-pod".to_owned(), 21), ("unexplained".to_owned(), 2)]),
+            },
+        )]),
+        requests: vec![
+            SlowTold { evidence, ..one("cold-pod", 12_340.0, 812.0, "shop-5c9d-7x") },
+            one("unexplained", 14_020.0, 264.0, "shop-7d9f-b"),
+        ],
+        more: 22,
     }
 }
 
@@ -169,6 +204,7 @@ pub fn broken() -> Verdict {
             evictions_refused: 3,
             ..BudgetClaim::default()
         }],
+        slow: slow(),
         expectations: vec![
             expected("lost requests", Some(false), "143 of 12,000 (1.2 %)", "at most 0"),
             expected("longest outage in each lane", Some(false), "1.24 s in lane new", "at most 0 s"),

@@ -42,6 +42,15 @@ fn no_line_is_wider_than_the_terminal_and_there_are_at_most_20() {
 }
 
 #[test]
+fn late_answers_are_told_by_reason_where_nothing_was_lost() {
+    let late = Verdict { slow: sample::broken().slow, ..sample::held() };
+    assert!(shown(&late).contains("slow         31 answered late, of them described: 21 cold-pod · 2 unexplained\n"));
+    for without in [sample::held(), sample::broken()] {
+        assert!(!shown(&without).contains("answered late"));
+    }
+}
+
+#[test]
 fn colours_change_no_word() {
     let coloured = summary(&sample::broken(), "r.html", Style { colour: true, width: 100 });
     let plain = summary(&sample::broken(), "r.html", Style { colour: false, width: 100 });
