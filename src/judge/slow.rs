@@ -7,7 +7,7 @@ use super::{
     evidence::NAMED_MAX,
     facts::{Facts, milliseconds, seconds},
     late::Late,
-    slowness::{Slowness, Trouble, fewer_endpoints},
+    slowness::{Slowness, Trouble, fewer_endpoints, was_sent_again},
     tally::{Scope, Slow},
     verdict::{Finding, SLOW_MAX, SlowLane, SlowSummary, SlowTold},
     wording,
@@ -181,6 +181,13 @@ fn of_reason(facts: &Facts<'_>, reason: Slowness, late: &[&Late<'_>]) -> Vec<Str
     let (first, last) = (seconds(first.request.intended_us), seconds(last.request.ended_us));
     let mut words =
         vec![format!("{}: {} from {first} to {last}: {}", reason.as_str(), late.len(), wording::slow(reason))];
+    let again = late.iter().filter(|late| was_sent_again(late.request)).count();
+    if reason == Slowness::Unexplained && again > 0 {
+        words.push(format!(
+            "{again} of them waited a second or more for their connection to be accepted, so a first packet was lost, and \
+             no pod was seen that would lose it"
+        ));
+    }
     let grounds: BTreeSet<String> = late.iter().filter_map(|late| rests_on(facts, late)).collect();
     let hidden = grounds.len().saturating_sub(NAMED_MAX);
     words.extend(grounds.into_iter().take(NAMED_MAX));
