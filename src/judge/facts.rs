@@ -2,8 +2,8 @@
 
 use super::{
     endpoint::Service,
+    late::{Late, answered_late},
     outage::outages,
-    slow::{Late, answered_late},
     tally::{Scope, Tally},
     timeline::Timeline,
     verdict::Outage,

@@ -5,7 +5,7 @@
 //! * [`facts`], [`timeline`], [`life`], [`endpoint`]: the record by subject.
 //! * [`tally`], [`outage`], [`budget`], [`claims`], [`recovery`], [`confidence`]: what was measured, and how sure it is.
 //! * [`cause`], with [`peer`], [`gap`], [`departure`], [`health`] and [`candidate`]: why a request was lost.
-//! * [`slowness`]: why a request was answered late.
+//! * [`slowness`], [`late`]: why a request was answered late.
 //! * [`finding`], [`evidence`], [`remedy`], [`slow`], [`killed`], [`wording`]: what explains the losses or stands out, and
 //!   what to change.
 //! * [`compare`]: two sets of runs held against each other.
@@ -29,6 +29,7 @@ pub mod finding;
 pub mod gap;
 pub mod health;
 pub mod killed;
+pub mod late;
 pub mod life;
 pub mod outage;
 pub mod peer;

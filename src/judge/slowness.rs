@@ -118,6 +118,15 @@ impl Trouble {
         }
     }
 
+    /// Whether packets sent to such a pod at a moment may find nobody. A cold one is slow, and it listens.
+    fn loses_packets(self, at: Micros) -> bool {
+        match self {
+            Self::Restarted { back, .. } => back.is_none_or(|back| at < back),
+            Self::Terminating { .. } | Self::NodeUnready { .. } | Self::Unready { .. } => true,
+            Self::Cold { .. } => false,
+        }
+    }
+
     const fn at(self) -> Micros {
         match self {
             Self::Restarted { ended, .. } => ended,
@@ -162,10 +171,10 @@ pub fn explain(
     let begun_by = slow.intended_us.saturating_add(slow_us).min(slow.ended_us);
     if was_sent_again(slow) {
         let until = slow.connected_us.unwrap_or(slow.ended_us);
-        let found = in_trouble(timeline, service, slow, until);
+        let found = in_trouble(timeline, service, slow, until, |trouble| trouble.loses_packets(slow.sent_us));
         return found.map_or(Explained::UNEXPLAINED, |pod| Explained { reason: Slowness::SlowConnect, pod: Some(pod) });
     }
-    if let Some((pod, trouble)) = in_trouble(timeline, service, slow, begun_by) {
+    if let Some((pod, trouble)) = in_trouble(timeline, service, slow, begun_by, |_| true) {
         return Explained { reason: trouble.reason(), pod: Some((pod, trouble)) };
     }
     let fewer = fewer_endpoints(timeline, service, slow.sent_us).is_some();
@@ -173,7 +182,7 @@ pub fn explain(
 }
 
 /// Connecting took most of the time, and so long that the first packet must have gone astray.
-fn was_sent_again(slow: &SlowRequest) -> bool {
+pub(super) fn was_sent_again(slow: &SlowRequest) -> bool {
     slow.connecting_us()
         .is_some_and(|connecting| connecting >= SENT_AGAIN_US && connecting.saturating_mul(2) >= slow.took_us())
 }
@@ -185,18 +194,20 @@ pub(super) fn fewer_endpoints(timeline: &Timeline<'_>, service: &Service<'_>, at
     (now < usual).then_some((now, usual))
 }
 
-/// The pod that was in trouble while the request waited, by what began before `by`: the pod that answered where it has
+/// The pod that was in a trouble that fits while the request waited, by what began before `by`: the pod that answered where it has
 /// named itself, else one to which its connection can have led; what says most, then the nearest in time.
 fn in_trouble(
     timeline: &Timeline<'_>,
     service: &Service<'_>,
     slow: &SlowRequest,
     by: Micros,
+    fits: impl Fn(Trouble) -> bool,
 ) -> Option<(usize, Trouble)> {
     let found = |place: usize| {
         let life = timeline.lives.get(place).filter(|life| life.coherent)?;
         let endpoint = service.endpoint_of(life)?;
-        Some((place, trouble(timeline, life, endpoint, (slow.sent_us, by))?))
+        let trouble = trouble(timeline, life, endpoint, (slow.sent_us, by))?;
+        fits(trouble).then_some((place, trouble))
     };
     if let Some(name) = &slow.pod {
         return timeline.place_of(name, slow.sent_us).and_then(found);

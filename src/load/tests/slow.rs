@@ -126,7 +126,7 @@ async fn no_more_than_twenty_slow_requests_of_an_interval_are_told() {
 
 /// A server whose queue holds one connection, and which accepts none for most of each second: a first packet that finds
 /// the queue full is dropped, and the system sends another after a second.
-async fn deaf_at_times() -> SocketAddr {
+fn deaf_at_times() -> SocketAddr {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let listener = socket.listen(1).unwrap();
@@ -150,7 +150,7 @@ async fn a_first_packet_that_was_sent_again_shows_in_when_the_connection_stood()
     let spec = LaneSpec {
         rate_per_second: 50.0,
         options: slow_from(Some(900_000)),
-        ..lane("main", deaf_at_times().await, Connections::New)
+        ..lane("main", deaf_at_times(), Connections::New)
     };
     let again = |heard: &Heard| heard.slow.iter().any(|slow| slow.connecting_us() >= Some(990_000));
     let heard = run_until(vec![spec], again).await;
