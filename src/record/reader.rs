@@ -101,7 +101,7 @@ fn read_events(path: &Path, damage: &mut Vec<String>) -> Result<Vec<Event>, Reco
     let mut events = Vec::new();
     let mut cut = false;
     each_line(path, |number, line, whole| {
-        let event: Event = match serde_json::from_slice(line) {
+        let mut event: Event = match serde_json::from_slice(line) {
             Ok(event) => event,
             Err(_) if !whole => {
                 cut = true;
@@ -119,6 +119,10 @@ fn read_events(path: &Path, damage: &mut Vec<String>) -> Result<Vec<Event>, Reco
             supported(path, u64::from(started.format))?;
         }
         plausible(&event).map_err(|problem| malformed(path, number, problem))?;
+        // There are tens of thousands of these in a long record, each with room for more pods than it has.
+        if let What::Load(counts) = &mut event.what {
+            counts.by_pod.shrink_to_fit();
+        }
         events.push(event);
         Ok(())
     })?;
