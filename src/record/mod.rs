@@ -1,6 +1,6 @@
 //! The record of a run: what was seen, kept so that it can be judged again.
 //!
-//! * [`event`]: one versioned enum of everything that is recorded.
+//! * [`event`]: one versioned enum of everything that is recorded; [`slow`]: a request that was answered late.
 //! * [`clock`]: the one clock, and the way onto the timeline.
 //! * [`error`]: what can go wrong with a record on disk.
 //! * [`samples`]: a histogram as it is kept in memory, and its form in `load.hlog`.
@@ -22,6 +22,7 @@ pub mod percentiles;
 pub mod reader;
 pub mod samples;
 mod secrets;
+pub mod slow;
 pub mod writer;
 
 pub use reader::{Record, RecordedInterval};
