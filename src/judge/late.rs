@@ -1,5 +1,5 @@
-//! The requests that were answered late and are described one by one, each with its reason, or none: what may be our own
-//! doing, what is usual for the lane, and what a pod's later answers disprove have no reason of the cluster's.
+//! The requests that were answered late and are described one by one, each with its reason, or none: what may be our
+//! own doing, what is usual for the lane, and what a pod's later answers disprove have no reason of the cluster's.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,11 +3,11 @@
 //! * [`verdict`]: what it says.
 //! * [`answer`]: [`judge`] itself, and the rule for its answer.
 //! * [`facts`], [`timeline`], [`life`], [`endpoint`]: the record by subject.
-//! * [`tally`], [`outage`], [`budget`], [`claims`], [`recovery`], [`confidence`]: what was measured, and how sure it is.
+//! * [`tally`], [`outage`], [`budget`], [`claims`], [`recovery`], [`confidence`]: what was measured, how sure it is.
 //! * [`cause`], with [`peer`], [`gap`], [`departure`], [`health`] and [`candidate`]: why a request was lost.
 //! * [`slowness`], [`late`]: why a request was answered late.
-//! * [`finding`], [`evidence`], [`remedy`], [`slow`], [`killed`], [`wording`]: what explains the losses or stands out, and
-//!   what to change.
+//! * [`finding`], [`evidence`], [`remedy`], [`slow`], [`killed`], [`wording`]: what explains the losses or stands
+//!   out, and what to change.
 //! * [`compare`]: two sets of runs held against each other.
 //! * [`expectation`], [`doubt`]: what was expected, and whether the measurement can be trusted.
 

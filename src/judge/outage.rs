@@ -87,8 +87,8 @@ fn close(
     })
 }
 
-/// How long after its beginning a Service changed its endpoints during an outage. 0 where it had done so shortly before,
-/// or had none left: pods that are told to stop go on answering for a Service without any other.
+/// How long after its beginning a Service changed its endpoints during an outage. 0 where it had done so shortly
+/// before, or had none left: pods that are told to stop go on answering for a Service without any other.
 fn detected(service: &Service<'_>, first: Micros, last: Micros) -> Option<f64> {
     if service.gaps.iter().any(|(from, to)| (*from..*to).contains(&first)) {
         return Some(0.0);

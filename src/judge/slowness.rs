@@ -194,8 +194,8 @@ pub(super) fn fewer_endpoints(timeline: &Timeline<'_>, service: &Service<'_>, at
     (now < usual).then_some((now, usual))
 }
 
-/// The pod that was in a trouble that fits while the request waited, by what began before `by`: the pod that answered where it has
-/// named itself, else one to which its connection can have led; what says most, then the nearest in time.
+/// The pod that was in a trouble that fits while the request waited, by what began before `by`: the pod that answered
+/// where it has named itself, else one to which its connection can have led; what says most, then the nearest in time.
 fn in_trouble(
     timeline: &Timeline<'_>,
     service: &Service<'_>,

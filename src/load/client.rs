@@ -40,8 +40,8 @@ const OPEN_REQUESTS_MAX: usize = 16_384;
 /// A stalled service holds rate × timeout requests open; this much more is allowed before it must be our own fault.
 const OPEN_REQUESTS_MARGIN: f64 = 1.25;
 
-/// A request that would be sent only after this fraction of its timeout (one half) is not sent at all: were it lost, the
-/// lateness would be ours and the blame the service's.
+/// A request that would be sent only after this fraction of its timeout (one half) is not sent at all: were it lost,
+/// the lateness would be ours and the blame the service's.
 const SEND_LAG_SHARE_MAX: u32 = 2;
 
 /// Connections that a lane opens at the same time before it begins; more could overflow a server's backlog.

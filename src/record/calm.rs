@@ -2,8 +2,8 @@
 //! in memory does not grow with its length.
 //!
 //! Only neighbours that nobody could judge differently: of one phase, with no note between them, every request of every
-//! lane answered, none so late that it is told by itself, and with no delay of our own. Their histograms are added up, which is exact; the counts of each
-//! interval stay in its event.
+//! lane answered, none so late that it is told by itself, and with no delay of our own. Their histograms are added up,
+//! which is exact; the counts of each interval stay in its event.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use super::event::{Event, INTERVAL_US, LaneInterval, Micros, Outcome, What};
 /// How many histograms a lane has at most where all is calm: twice what a chart can show as single points.
 const CALM_MAX: i64 = 1_200;
 
-/// So far from a loss, a slow request, one that was not sent or a delay of our own nothing is calm: what happened there may have
-/// been due, or have ended, elsewhere.
+/// So far from a loss, a slow request, one that was not sent or a delay of our own nothing is calm: what happened there
+/// may have been due, or have ended, elsewhere.
 const NEAR_US: Micros = 10_000_000;
 
 /// A delay of our own that is not worth a look: half of what is held against a measurement.

@@ -124,9 +124,9 @@ impl Intervals {
     }
 }
 
-/// The service times of a run's lanes by their tags in the log ([`log_tag`]): from the first byte of a request written to
-/// the end of its answer; fewer than the response times by the requests of which nothing was written. Of the intervals
-/// that begin in the millisecond `from_ms` of the run's clock or later.
+/// The service times of a run's lanes by their tags in the log ([`log_tag`]): from the first byte of a request written
+/// to the end of its answer; fewer than the response times by the requests of which nothing was written. Of the
+/// intervals that begin in the millisecond `from_ms` of the run's clock or later.
 pub fn service_times(dir: &Path, from_ms: Option<f64>) -> Result<BTreeMap<String, Samples>, RecordError> {
     let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     each_histogram(&dir.join(LOAD_FILE), |(tag, start_ms), times, encoded| {

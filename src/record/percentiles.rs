@@ -1,5 +1,6 @@
 //! The table of percentiles that `HdrHistogram`'s tools print and plot (`.hgrm`): value, quantile, count so far, and
-//! 1 / (1 − quantile), with five steps to each halving of the distance to 100 %, as in its Java `outputPercentileDistribution`.
+//! 1 / (1 − quantile), with five steps to each halving of the distance to 100 %, as in its Java
+//! `outputPercentileDistribution`.
 
 use std::fmt::Write as _;
 

@@ -143,8 +143,8 @@ pub struct Sum(Option<Histogram<u64>>);
 
 impl Default for Sum {
     fn default() -> Self {
-        // By bucket of the finest histogram that a log may hold: the highest value of a coarser bucket is the highest of
-        // one of these. Its bounds are constants that a histogram can have.
+        // By bucket of the finest histogram that a log may hold: the highest value of a coarser bucket is the highest
+        // of one of these. Its bounds are constants that a histogram can have.
         Self(Histogram::new_with_bounds(1, VALUE_MAX_US, SIGNIFICANT_DIGITS).ok())
     }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Micros;
 
-/// One request that was answered as asked for, and later than is slow for its lane, with all that the client knows of it.
-/// Of each lane the first 20 of an interval of 100 ms are told, and 10,000 of a run; the intervals count them all.
+/// One request that was answered as asked for, and later than is slow for its lane, with all that the client knows of
+/// it. Of each lane the first 20 of an interval of 100 ms are told, and 10,000 of a run; the intervals count them all.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SlowRequest {
     /// The lane.
@@ -17,8 +17,8 @@ pub struct SlowRequest {
     pub intended_us: Micros,
     /// When connecting, or on a reused connection sending, began.
     pub sent_us: Micros,
-    /// When its peer had accepted its connection, where that was made for it: about a second after it was sent where the
-    /// first packet went astray.
+    /// When its peer had accepted its connection, where that was made for it: about a second after it was sent where
+    /// the first packet went astray.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_us: Option<Micros>,
     /// When its first byte was written: after TLS and the agreement on the protocol.

@@ -209,8 +209,8 @@ fn stage(order: &Order<'_>, sink: &Sink, ledger: Ledger, abort: Abort) -> Stage 
     }
 }
 
-/// Why a run was cut short, when its record could not be written either: one that was broken off for the record has that
-/// as its only reason, whatever it was at when it was broken off.
+/// Why a run was cut short, when its record could not be written either: one that was broken off for the record has
+/// that as its only reason, whatever it was at when it was broken off.
 fn told(error: Option<RunError>, written: Result<(), RecordError>, broken_off: Option<&Stop>) -> Option<RunError> {
     match (error, written) {
         (None, Err(unwritten)) => Some(unwritten.into()),

@@ -136,8 +136,8 @@ async fn forget_old_connections(lanes: &[LaneSpec], cluster: &Cluster, sink: &Si
     Ok(())
 }
 
-/// A lane whose connections are dialled by the cluster's own rules: those of the node through which connections come in,
-/// or of the first node on which an agent pod would stand.
+/// A lane whose connections are dialled by the cluster's own rules: those of the node through which connections come
+/// in, or of the first node on which an agent pod would stand.
 fn route(
     lane: &Lane,
     facts: &ClusterFacts,

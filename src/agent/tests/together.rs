@@ -1,4 +1,5 @@
-//! Several agents at once, each a server of its own with a clock of its own: begun together, merged, and one of them dead.
+//! Several agents at once, each a server of its own with a clock of its own: begun together, merged, and one of them
+//! dead.
 
 use std::time::Duration;
 

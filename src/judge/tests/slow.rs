@@ -1,5 +1,5 @@
-//! Each reason for a slow answer on a record that shows it, near twins that must not get it, and what is said of a bound
-//! that was exceeded.
+//! Each reason for a slow answer on a record that shows it, near twins that must not get it, and what is said of a
+//! bound that was exceeded.
 
 use serde_json::json;
 
