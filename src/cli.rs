@@ -224,7 +224,8 @@ pub struct LoadArgs {
     #[arg(long)]
     pub http2: bool,
     /// The text of a message (ws) or line (tcp), in which {id} is the request's number and must come back; the base64 of a
-    /// call's message (grpc). [default: evenkeel {id}, or an empty message]
+    /// call's message (grpc), in which {id______} is the number in as many digits. [default: evenkeel {id}, or an empty
+    /// message]
     #[arg(long, value_name = "TEXT")]
     pub send: Option<String>,
     /// How long a request may take from the moment it is due, connecting included.

@@ -254,7 +254,9 @@ pub struct Lane {
     #[serde(default, skip_serializing_if = "Protocol::is_default")]
     pub protocol: Protocol,
     /// With `webSocket` the text of each message, with `tcp` of each line (`evenkeel {id}` where left out; `{id}` is the
-    /// request's number, and must come back), with `grpc` the base64 of each call's message (empty where left out).
+    /// request's number, and must come back), with `grpc` the base64 of each call's message (empty where left out). In
+    /// such a message the number has as many digits as what stands for it is wide, `{id}` or wider such as `{id______}`,
+    /// with zeros in front, so that no length in the message changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send: Option<String>,
     /// TLS on its connections; none where left out.

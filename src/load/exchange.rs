@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     answer::{Answer, Broken, Found, Seen, ending},
     body::{Check, Checking, Needle},
+    call::Call,
     connection::{Connection, Link},
     deadline::Deadline,
     http1::{Head, Progress, Reading},
@@ -35,8 +36,8 @@ pub(super) struct Template {
     secure: bool,
     status: u16,
     check: Check,
-    // The message of a gRPC call, and the text of a message or line.
-    call: Option<Vec<u8>>,
+    // A gRPC call's message, and the text of a message or line.
+    call: Option<Call>,
     payload: String,
     // An HTTP/1.1 request, in one piece, or in pieces between which its number stands.
     pieces: Vec<String>,
@@ -57,7 +58,7 @@ pub(super) struct Listening {
 #[derive(Debug, Default)]
 pub(super) struct Words {
     /// The message of a gRPC call.
-    pub(super) call: Option<Vec<u8>>,
+    pub(super) call: Option<Call>,
     /// The text of a message or line.
     pub(super) payload: String,
 }
@@ -102,14 +103,20 @@ impl Template {
         self.target.replace(ID, id.unwrap_or_default())
     }
 
-    /// The message of a gRPC call, where it is one.
-    pub(super) fn call(&self) -> Option<&[u8]> {
-        self.call.as_deref()
+    /// The gRPC call, where it is one.
+    pub(super) fn call(&self) -> Option<&Call> {
+        self.call.as_ref()
     }
 
     /// The text of a message or line.
     pub(super) fn payload(&self, id: Option<&str>) -> String {
         self.payload.replace(ID, id.unwrap_or_default())
+    }
+
+    /// The number of a request as it is sent, where it is.
+    fn id(&self, nth: u64) -> Option<String> {
+        // One number everywhere: what a call's message has room for is also what its path has.
+        self.call.as_ref().and_then(|call| call.id(nth)).or_else(|| self.has_id.then(|| nth.to_string()))
     }
 
     /// Holds a body against what it must be.
@@ -137,7 +144,7 @@ pub(super) async fn exchange(
     deadline: &Deadline,
     head_by: Instant,
 ) -> Answer {
-    let id = template.has_id.then(|| nth.to_string());
+    let id = template.id(nth);
     let id = id.as_deref();
     let Connection { link, counts, pod, .. } = connection;
     counts.begin_request();

@@ -29,6 +29,7 @@ use tokio::{
 
 use super::{
     body::{Check, Needle},
+    call::Call,
     client::Client,
     connection::Way,
     exchange::{Listening, Template, Words},
@@ -170,12 +171,29 @@ pub struct LaneTotals {
     pub send_lag: Samples,
 }
 
+/// Has the kept connections of a generator opened anew.
+#[derive(Debug, Clone)]
+pub struct Renewer {
+    origin: Instant,
+    renewed_ns: Arc<AtomicU64>,
+}
+
+impl Renewer {
+    /// Lets no connection go on that is open now: each is closed before its next request, and another opened. Those
+    /// opened before the rules of a Service had followed its endpoints all lead to the first of them, for as long as
+    /// they are kept.
+    pub fn renew(&self) {
+        let now_ns = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.renewed_ns.store(now_ns, Ordering::Relaxed);
+    }
+}
+
 /// A load generator on its own thread. Dropping it ends the load without waiting for it.
 #[derive(Debug)]
 pub struct Running {
     origin: Instant,
     begin: Option<oneshot::Sender<()>>,
-    renewed_ns: Arc<AtomicU64>,
+    renewer: Renewer,
     stop: oneshot::Sender<()>,
     done: oneshot::Receiver<Result<LoadTotals, LoadError>>,
     thread: thread::JoinHandle<()>,
@@ -198,12 +216,15 @@ impl Running {
         begin.send(()).map_err(|()| LoadError::Died)
     }
 
-    /// Lets no connection go on that is open now: each is closed before its next request, and another opened. Those
-    /// opened before the rules of a Service had followed its endpoints all lead to the first of them, for as long as
-    /// they are kept.
+    /// As [`Renewer::renew`].
     pub fn renew_connections(&self) {
-        let now_ns = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.renewed_ns.store(now_ns, Ordering::Relaxed);
+        self.renewer.renew();
+    }
+
+    /// What has its connections opened anew, for whoever does not hold the generator itself.
+    #[must_use]
+    pub fn renewer(&self) -> Renewer {
+        self.renewer.clone()
     }
 
     /// Stops: no new request falls due, those that are open end by themselves within their timeout, and all intervals
@@ -277,7 +298,7 @@ fn launch<L: Into<RoutedLane>>(
         drop(report.send(result));
     };
     let thread = thread::Builder::new().name("load".to_owned()).spawn(run).map_err(LoadError::Thread)?;
-    Ok(Running { origin, begin: Some(begin), renewed_ns, stop, done, thread })
+    Ok(Running { origin, begin: Some(begin), renewer: Renewer { origin, renewed_ns }, stop, done, thread })
 }
 
 /// A lane whose every part has been found to be possible.
@@ -344,8 +365,8 @@ fn words(spec: &LaneSpec) -> Result<Words, LoadError> {
     Ok(match spec.options.protocol {
         Protocol::Http1 | Protocol::Http2 => Words::default(),
         Protocol::Grpc => {
-            let call = BASE64.decode(send.unwrap_or_default()).map_err(unreadable)?;
-            Words { call: Some(call), ..Words::default() }
+            let message = BASE64.decode(send.unwrap_or_default()).map_err(unreadable)?;
+            Words { call: Some(Call::new(&message)), ..Words::default() }
         }
         Protocol::WebSocket | Protocol::Tcp => {
             Words { payload: send.unwrap_or(PAYLOAD).to_owned(), ..Words::default() }

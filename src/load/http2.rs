@@ -144,7 +144,7 @@ impl Http2 {
     ) -> Result<Found, Broken> {
         let request = request(template, id)?;
         let mut sender = self.sender.clone().ready().await.map_err(broken)?;
-        let message = template.call().map(framed);
+        let message = template.call().map(|call| framed(&call.message(id)));
         let (response, mut stream) = sender.send_request(request, message.is_none()).map_err(broken)?;
         (seen.bytes_out, seen.written) = (1, Some(Instant::now()));
         if let Some(message) = message {

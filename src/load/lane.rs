@@ -60,8 +60,9 @@ pub struct LaneOptions {
     pub for_us: Option<i64>,
     /// What is spoken over its connections.
     pub protocol: Protocol,
-    /// The text of a message (WebSocket) or line (TCP), or the base64 of a gRPC call's message. Where it has `{id}`,
-    /// each request sends its number there, which must come back.
+    /// The text of a message (WebSocket) or line (TCP), or the base64 of a gRPC call's message. Where it has `{id}`, each
+    /// request sends its number there, which must come back; in a call's message as wide as what stands for it, which
+    /// may be wider, such as `{id______}`.
     pub send: Option<String>,
     /// TLS on its connections.
     pub tls: Option<TlsSpec>,

@@ -11,7 +11,7 @@
 //! * [`share`]: the part of a lane that one of several generators sends, pure.
 //! * `source`: the address and port that each connection comes from.
 //! * `exchange`, `answer`: one request and what came of it; `http1` (reading is pure), `http2`, `websocket`, `lines`: as
-//!   each is spoken; `body`: what it is held against.
+//!   each is spoken; `call`: a gRPC message with its number; `body`: what an answer is held against.
 //! * `classify`: what became of a request, from the evidence, pure.
 //! * `ledger`: the intervals that are still open, pure.
 //! * `machine`: what the machine under the generator does to it.
@@ -19,6 +19,7 @@
 
 mod answer;
 mod body;
+mod call;
 mod classify;
 mod client;
 mod connection;
@@ -47,4 +48,4 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use generator::{LaneTotals, LoadError, LoadTotals, Running, start, start_at};
+pub use generator::{LaneTotals, LoadError, LoadTotals, Renewer, Running, start, start_at};

@@ -194,6 +194,26 @@ async fn a_lane_that_calls_a_wrong_method_loses_every_request_to_its_answer() {
     }
 }
 
+/// A stand-in sends an empty message back, and so no number.
+#[tokio::test]
+async fn the_number_of_a_call_must_come_back_in_its_message() {
+    let (demo, stand_in) = (Demo::started(&[]).await, Demo::started(&["--stand-in"]).await);
+    // A field of twelve bytes: the length in front of it stays right.
+    let message = BASE64_STANDARD.encode(b"\x0a\x0c{id________}");
+    let calling = |name: &str, address| {
+        let spec = lane(name, address, Protocol::Grpc, ECHO);
+        LaneSpec { options: LaneOptions { send: Some(message.clone()), ..spec.options.clone() }, ..spec }
+    };
+    let mut load = Load::start(vec![calling("echo", demo.address), calling("empty", stand_in.address)]);
+    load.answers(&["echo"], 20).await;
+    load.until(|load| load.lost.len() >= 10).await;
+    assert_eq!(load.answered.get("empty").copied().unwrap_or_default(), 0, "{:?}", load.answered);
+    for lost in load.stop().await {
+        assert_eq!((lost.lane.as_str(), lost.outcome), ("empty", Outcome::WrongBody), "{lost:?}");
+        assert!(lost.error.contains("the id 0000000000"), "{lost:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_has_had_its_requests_is_replaced_without_a_loss() {
     let demo = Demo::started(&["--requests-per-connection", "3"]).await;
