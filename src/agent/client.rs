@@ -87,6 +87,12 @@ pub async fn start(
 }
 
 impl Agents {
+    /// Has each agent open the connections that its lanes keep anew, as soon as it hears of it; what it does not hear of
+    /// is noted.
+    pub fn renew_connections(&self) {
+        self.following.renew_connections();
+    }
+
     /// Stops the lanes, waits for what is open, passes on the remaining messages, removes the Job, and returns when it
     /// is gone with its pods. That an agent died before is no error here: the sink has it as a taint.
     pub async fn stop(self) -> Result<(), AgentError> {
@@ -98,10 +104,16 @@ impl Agents {
 /// Followers at work, one for each agent, and what makes one stream of theirs.
 pub(super) struct Following {
     followers: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+    renew: watch::Sender<()>,
     merging: JoinHandle<()>,
 }
 
 impl Following {
+    /// Tells each agent to open its connections anew.
+    pub(super) fn renew_connections(&self) {
+        self.renew.send_replace(());
+    }
+
     /// Stops the agents and waits for their last messages.
     pub(super) async fn finish(mut self) {
         let followed = std::mem::take(&mut self.followers).into_iter().map(|(stop, task)| {
@@ -153,15 +165,16 @@ pub(super) async fn begin<T: Transport>(
     let merger = Merger::new(&shares, begin_us, messages);
     let longest_us = lanes.iter().map(|lane| lane.timeout_us.max(lane.connect_timeout_us)).max().unwrap_or(0);
     let open_at_most = Duration::from_micros(u64::try_from(longest_us).unwrap_or(0));
+    let renew = watch::Sender::new(());
     let follow = |(agent, ((name, conversation), offset))| {
         let ear = Ear { agent, merging: merging.clone() };
         let (sink, progress) = (sink.clone(), Progress::default());
         let follower = Follower { conversation, name, sink, ear, offset, open_at_most, progress };
         let (stop, told) = oneshot::channel();
-        (stop, tokio::spawn(follower.follow(told)))
+        (stop, tokio::spawn(follower.follow(told, renew.subscribe())))
     };
     let followers = agents.into_iter().zip(offsets).enumerate().map(follow).collect();
-    let following = Following { followers, merging: tokio::spawn(merger.merge(heard)) };
+    let following = Following { followers, renew, merging: tokio::spawn(merger.merge(heard)) };
     // What comes next must find the load under way.
     let begin = u64::try_from(begin_us).map(Duration::from_micros).unwrap_or_default();
     tokio::time::sleep_until(sink.clock().origin() + begin).await;

@@ -28,7 +28,12 @@ pub(super) struct Load {
     /// Ends it: nothing new is sent, what is open finishes, and then its messages end. In words why it has no complete
     /// account.
     pub(super) stop: BoxFuture<'static, Result<(), String>>,
+    /// Has the connections that it keeps opened anew.
+    pub(super) renew: Box<Renew>,
 }
+
+/// Has connections opened anew.
+pub(super) type Renew = dyn Fn() + Send + Sync;
 
 /// Starts lanes that begin at a moment to come and whose messages go there; in words why not.
 pub(super) type StartLoad =
@@ -56,6 +61,8 @@ struct State {
     abandoned_after: Duration,
     /// When the run's Lease ends, where a request has said so.
     lease_until: Option<Instant>,
+    /// Of the lanes, once they run.
+    renew: Option<Box<Renew>>,
 }
 
 /// Why an agent ends by itself.
@@ -98,7 +105,14 @@ impl Engine {
     /// An agent that can be started.
     pub(super) fn new(abandoned_after: Duration, room: usize, start_load: Box<StartLoad>) -> Arc<Self> {
         let heard = Instant::now();
-        let state = State { stage: Stage::Ready, buffer: Buffer::new(room), heard, abandoned_after, lease_until: None };
+        let state = State {
+            stage: Stage::Ready,
+            buffer: Buffer::new(room),
+            heard,
+            abandoned_after,
+            lease_until: None,
+            renew: None,
+        };
         Arc::new(Self { clock: Clock::start(), state: watch::Sender::new(state), start_load })
     }
 
@@ -137,13 +151,15 @@ impl Engine {
                 return Err(error);
             }
         };
-        let started = Started { origin_us: self.clock.at(load.origin) };
+        let Load { origin, stop, renew } = load;
+        let started = Started { origin_us: self.clock.at(origin) };
         self.state.send_modify(|state| {
             state.abandoned_after = Duration::from_millis(request.abandoned_after_ms);
             state.stage = Stage::Loading { request, started };
+            state.renew = Some(renew);
         });
         // The pump ends when the load's messages end, at the latest with the process.
-        tokio::spawn(Arc::clone(self).pump(load, started, incoming));
+        tokio::spawn(Arc::clone(self).pump(stop, started, incoming));
         Ok(started)
     }
 
@@ -153,6 +169,14 @@ impl Engine {
         let begin_us = begin_us.ok_or(EngineError::TooLate { late_us })?;
         let moment = self.clock.origin() + Duration::from_micros(begin_us);
         (self.start_load)(moment, request.lanes.clone(), messages).map_err(EngineError::Load)
+    }
+
+    /// Has the connections that the lanes keep opened anew. Lanes that have been told to end open none.
+    pub(super) fn renew_connections(&self) -> Result<(), EngineError> {
+        let state = self.state.borrow();
+        let renew = state.renew.as_ref().ok_or(EngineError::NotStarted)?;
+        renew();
+        Ok(())
     }
 
     /// Tells the lanes to end, and doesn't wait for it. Once more does no harm.
@@ -218,12 +242,16 @@ impl Engine {
     }
 
     /// Takes the load's messages into the buffer until they end.
-    async fn pump(self: Arc<Self>, load: Load, started: Started, mut incoming: mpsc::UnboundedReceiver<LoadMessage>) {
+    async fn pump(
+        self: Arc<Self>,
+        mut stop: BoxFuture<'static, Result<(), String>>,
+        started: Started,
+        mut incoming: mpsc::UnboundedReceiver<LoadMessage>,
+    ) {
         let mut totals = Totals::default();
         let mut changes = self.state.subscribe();
         let told_to_stop = async move { drop(changes.wait_for(|state| state.stage == Stage::Stopping).await) };
         let mut told_to_stop = pin!(told_to_stop);
-        let mut stop = load.stop;
         let (mut told, mut account) = (false, None);
         loop {
             tokio::select! {

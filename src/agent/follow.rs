@@ -15,8 +15,8 @@ use super::{
     merge::{Ear, Said},
     offset::{Offset, Reading},
     protocol::{
-        CLOCK, ClockReading, Decoded, Dropped, MESSAGES, Messages, Numbered, START, STOP, StartRequest, Started,
-        Stopping, Totals, shifted,
+        CLOCK, ClockReading, Decoded, Dropped, MESSAGES, Messages, Numbered, RENEW, Renewed, START, STOP, StartRequest,
+        Started, Stopping, Totals, shifted,
     },
     transport::{CallError, Transport},
 };
@@ -102,6 +102,10 @@ impl<T: Transport> Conversation<T> {
         self.call(Method::POST, START, Some(request)).await
     }
 
+    async fn renew(&self) -> Result<Renewed, String> {
+        self.call(Method::POST, RENEW, None).await
+    }
+
     async fn stop(&self) -> Result<Stopping, String> {
         self.call(Method::POST, STOP, None).await
     }
@@ -164,10 +168,11 @@ pub(super) struct Progress {
 }
 
 impl<T: Transport> Follower<T> {
-    /// Passes messages on until told to stop, then stops the agent and passes on the rest. Ends without an error also
+    /// Passes messages on until told to stop, then stops the agent and passes on the rest; in between it has the agent
+    /// open its connections anew, whenever it is told so. Ends without an error also
     /// when the agent dies: that is noted, and told at once, so that what it does not send is known to be unsent.
-    pub(super) async fn follow(mut self, mut stop: oneshot::Receiver<()>) {
-        match self.until_told(&mut stop).await {
+    pub(super) async fn follow(mut self, mut stop: oneshot::Receiver<()>, renew: watch::Receiver<()>) {
+        match self.until_told(&mut stop, renew).await {
             Ok(()) => {
                 let at_us = self.sink.clock().now();
                 if let Err(why) = self.drain().await {
@@ -190,17 +195,31 @@ impl<T: Transport> Follower<T> {
     }
 
     /// Fetches until told to stop; in words why the agent ended before.
-    async fn until_told(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<(), String> {
+    async fn until_told(
+        &mut self,
+        stop: &mut oneshot::Receiver<()>,
+        mut renew: watch::Receiver<()>,
+    ) -> Result<(), String> {
         let mut ticks = tokio::time::interval(self.conversation.pace.fetch_every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = &mut *stop => return Ok(()),
+                Ok(()) = renew.changed() => self.renew().await,
                 _ = ticks.tick() => {}
             }
             if self.fetch(0).await?.is_some() {
                 return Err("its load ended before it was told to".to_owned());
             }
+        }
+    }
+
+    /// Has the agent open its connections anew. Without it they lead where they led, which is no loss; an agent that
+    /// is gone is found by the next fetch.
+    async fn renew(&self) {
+        if let Err(why) = self.conversation.renew().await {
+            let text = format!("the load agent {} did not open its connections anew: {why}", self.name);
+            self.note(NoteKind::Info, text);
         }
     }
 

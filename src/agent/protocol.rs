@@ -6,6 +6,7 @@
 //! | `GET /v1/clock` | [`ClockReading`] |
 //! | `POST /v1/start` with [`StartRequest`] | [`Started`]; the same request again gets the same answer |
 //! | `GET /v1/messages?after=SEQ&wait_ms=N&lease_ms=N` | [`Messages`] above SEQ; those up to it are forgotten |
+//! | `POST /v1/renew` | [`Renewed`]; each kept connection is closed before its next request, and another opened |
 //! | `POST /v1/stop` | [`Stopping`]; what is still open ends, and the last message is [`Message::Done`] |
 //!
 //! `lease_ms` says for how long the Lease still holds under which the run stands. An agent that has been told so ends
@@ -37,6 +38,8 @@ pub const CLOCK: &str = "/v1/clock";
 pub const START: &str = "/v1/start";
 /// Fetches messages.
 pub const MESSAGES: &str = "/v1/messages";
+/// Has the connections that the lanes keep opened anew.
+pub const RENEW: &str = "/v1/renew";
 /// Stops the lanes.
 pub const STOP: &str = "/v1/stop";
 /// Answers as soon as the agent can be started.
@@ -67,6 +70,13 @@ pub struct StartRequest {
 pub struct Started {
     /// The agent's clock when that of its load reads zero.
     pub origin_us: Micros,
+}
+
+/// No connection that was open then carries another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// When the agent was told.
+    pub agent_us: Micros,
 }
 
 /// The lanes end: what is open finishes, nothing new is sent.

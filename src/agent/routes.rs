@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     engine::{Engine, EngineError},
-    protocol::{CLOCK, ClockReading, MESSAGES, READY, Refusal, START, STOP, StartRequest, Stopping},
+    protocol::{CLOCK, ClockReading, MESSAGES, READY, RENEW, Refusal, Renewed, START, STOP, StartRequest, Stopping},
 };
 use crate::record::event::Micros;
 
@@ -65,7 +65,7 @@ async fn route(engine: &Arc<Engine>, request: Request<Incoming>) -> Result<Strin
     let path = request.uri().path().to_owned();
     let expected = match path.as_str() {
         CLOCK | MESSAGES => Method::GET,
-        START | STOP => Method::POST,
+        START | RENEW | STOP => Method::POST,
         _ => return Err(Refused(StatusCode::NOT_FOUND, format!("no {path} here: this agent speaks v1"))),
     };
     if *request.method() != expected {
@@ -76,6 +76,10 @@ async fn route(engine: &Arc<Engine>, request: Request<Incoming>) -> Result<Strin
         CLOCK => Ok(json(&ClockReading { agent_us: engine.now() })),
         MESSAGES => messages(engine, request.uri().query().unwrap_or_default()).await,
         START => Ok(json(&engine.start(start_request(request, engine.now()).await?)?)),
+        RENEW => {
+            engine.renew_connections()?;
+            Ok(json(&Renewed { agent_us: engine.now() }))
+        }
         _ => {
             engine.stop()?;
             Ok(json(&Stopping { agent_us: engine.now() }))

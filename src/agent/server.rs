@@ -76,9 +76,9 @@ pub(super) fn start_load(
 ) -> Result<Load, String> {
     let begun = load::start_at(moment, lanes, messages).and_then(|mut running| running.begin().map(|()| running));
     let running = begun.map_err(|error| chain(&error))?;
-    let origin = running.origin();
+    let (origin, renewer) = (running.origin(), running.renewer());
     let stop = async move { running.stop().await.map(drop).map_err(|error| chain(&error)) };
-    Ok(Load { origin, stop: Box::pin(stop) })
+    Ok(Load { origin, stop: Box::pin(stop), renew: Box::new(move || renewer.renew()) })
 }
 
 /// Listens on all addresses of both families, or of the one that there is.

@@ -87,11 +87,13 @@ impl Traffic {
         Ok(())
     }
 
-    /// Opens the connections of this process's lanes anew, now that the cluster's rules have followed its endpoints.
-    /// Those of agents are opened seconds after the pods were ready.
+    /// Opens the connections of all lanes anew, now that the cluster's rules have followed its endpoints.
     pub fn renew_connections(&self) {
         if let Some((running, _)) = &self.local {
             running.renew_connections();
+        }
+        if let Some(agents) = &self.agents {
+            agents.renew_connections();
         }
     }
 

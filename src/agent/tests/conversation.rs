@@ -167,7 +167,7 @@ async fn an_agent_out_of_reach_for_too_long_counts_as_ended_and_for_less_does_no
 async fn load_that_ends_by_itself_taints_the_run() {
     let ends: Box<crate::agent::engine::StartLoad> = Box::new(|moment, _, messages| {
         messages.send(interval("new", 0, 1)).unwrap();
-        Ok(crate::agent::engine::Load { origin: moment, stop: Box::pin(async { Ok(()) }) })
+        Ok(crate::agent::engine::Load { origin: moment, stop: Box::pin(async { Ok(()) }), renew: Box::new(|| ()) })
     });
     let rig = agent(options(), ends).await;
     let (sink, events) = Sink::new(Clock::start());
@@ -188,7 +188,7 @@ async fn load_without_a_complete_account_taints_the_run() {
             drop(messages);
             Err("3 requests did not end".to_owned())
         });
-        Ok(crate::agent::engine::Load { origin: moment, stop })
+        Ok(crate::agent::engine::Load { origin: moment, stop, renew: Box::new(|| ()) })
     });
     let rig = agent(options(), stuck).await;
     let (sink, events) = Sink::new(Clock::start());

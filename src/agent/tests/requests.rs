@@ -10,7 +10,9 @@ use super::{
 use crate::{
     agent::{
         error::AgentError,
-        protocol::{CLOCK, ClockReading, MESSAGES, Messages, READY, Refusal, START, STOP, StartRequest, Started},
+        protocol::{
+            CLOCK, ClockReading, MESSAGES, Messages, READY, RENEW, Refusal, START, STOP, StartRequest, Started,
+        },
         server::AgentOptions,
     },
     experiment::units::Span,
@@ -70,6 +72,8 @@ async fn what_is_not_understood_gets_a_4xx_that_says_why() {
         (Method::GET, "/v1/messages?after=0&lease_ms=x", String::new(), 400, "not a number"),
         (Method::GET, "/v1/messages?after=0&lease_ms=18446744073709551615", String::new(), 400, "the longest is"),
         (Method::GET, "/v1/messages?after=1", String::new(), 416, "up to 0"),
+        (Method::POST, RENEW, String::new(), 409, "not been started"),
+        (Method::GET, RENEW, String::new(), 405, "takes POST"),
         (Method::POST, STOP, String::new(), 409, "not been started"),
     ];
     for (method, path, body, code, words) in table {

@@ -96,7 +96,7 @@ pub(super) fn scripted(during: Vec<LoadMessage>, after_stop: Vec<LoadMessage>) -
             let _ = stop.send(());
             said.await.map_err(|error| error.to_string())
         });
-        Ok(Load { origin: moment, stop })
+        Ok(Load { origin: moment, stop, renew: Box::new(|| ()) })
     })
 }
 
@@ -110,7 +110,7 @@ pub(super) fn watched(stopped: mpsc::UnboundedSender<()>) -> Box<StartLoad> {
             drop(messages);
             Ok(())
         });
-        Ok(Load { origin: moment, stop })
+        Ok(Load { origin: moment, stop, renew: Box::new(|| ()) })
     })
 }
 

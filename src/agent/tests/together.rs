@@ -44,7 +44,7 @@ fn exact() -> Box<StartLoad> {
             drop(stop);
             said.await.map_err(|error| error.to_string())
         });
-        Ok(Load { origin: moment, stop })
+        Ok(Load { origin: moment, stop, renew: Box::new(|| ()) })
     })
 }
 
