@@ -193,16 +193,18 @@ fn outage(facts: &Facts<'_>, expect: &ExpectOutage) -> Measured {
     let longest = |untainted: bool| {
         let outages = facts.outages(untainted);
         let wanted = outages.iter().filter(|outage| expect.lane.as_ref().is_none_or(|lane| *lane == outage.lane));
-        wanted.map(|outage| outage.end_ms - outage.start_ms).fold(0.0, f64::max)
+        wanted.map(|outage| outage.end_ms - outage.start_ms).max_by(f64::total_cmp)
     };
     let most = expect.at_most.micros() as f64 / 1_000.0;
+    // A stream that was cut is an outage of no length, and yet a loss.
+    let exceeds = |longest: Option<f64>| longest.is_some_and(|longest| longest > most || expect.at_most.micros() == 0);
     let (all, clean) = (longest(false), longest(true));
     let sent = facts.tally.requests(Scope { lane: expect.lane.as_deref(), ..Scope::default() }).sent;
     let held = if sent == 0 {
         Err("no request was sent there".to_owned())
-    } else if clean > most {
+    } else if exceeds(clean) {
         Ok(false)
-    } else if all > most {
+    } else if exceeds(all) {
         Err(TAINTED.to_owned())
     } else if let Some(obstacle) = too_sparse(facts, expect) {
         Err(obstacle)
@@ -210,7 +212,8 @@ fn outage(facts: &Facts<'_>, expect: &ExpectOutage) -> Measured {
         Ok(true)
     };
     let name = format!("longest outage{}", place(expect.lane.as_deref(), None));
-    Measured::new(name, format!("{all:.0} ms"), format!("at most {}", expect.at_most), held)
+    let measured = format!("{:.0} ms", all.unwrap_or_default());
+    Measured::new(name, measured, format!("at most {}", expect.at_most), held)
 }
 
 /// Why an outage of the allowed length could have passed between two requests of one of the lanes. That there is none

@@ -10,51 +10,57 @@ use super::{
     verdict::{Outage, Recovery},
 };
 use crate::{
-    experiment::schema::{Experiment, Lane, Phase},
+    experiment::{
+        schema::{Experiment, Phase},
+        traffic::LaneStream,
+    },
     record::event::{LostRequest, Micros, Outcome},
 };
 
-/// The longest time between two lost requests of one outage, by when they were due. Shorter than what a client
+/// The longest time between two lost requests of one outage, by when they began to be lost. Shorter than what a client
 /// notices as two interruptions, longer than the time between requests of a lane of 10 per second.
 pub const GAP_US: Micros = 250_000;
 
 /// In a slow lane, two lost requests with at most one request between them are one outage.
 const GAP_REQUESTS: f64 = 2.0;
 
-/// The outages of all lanes, by their beginning. An outage begins when its first lost request was due, or its first
-/// stream broke off, and ends when the last of its lost requests had ended.
+/// The outages of all lanes, by their beginning. An outage begins when its first lost request was due, or where that is
+/// a stream, when it broke off; and it ends when the last of its lost requests had ended.
 #[must_use]
 pub fn outages<'a>(
     experiment: &Experiment,
     timeline: &Timeline<'_>,
     losses: impl Iterator<Item = &'a Loss<'a>>,
 ) -> Vec<Outage> {
-    let service = |lane: &str| timeline.services.get(experiment.spec.lane(lane)?.service.as_str());
     let mut by_lane: BTreeMap<&str, Vec<(Micros, &Loss)>> = BTreeMap::new();
     for loss in losses {
         let name = loss.request.lane.as_str();
-        by_lane.entry(name).or_default().push((begun(experiment.spec.lane(name), loss.request), loss));
+        let stream = experiment.spec.lane(name).and_then(|lane| lane.stream);
+        by_lane.entry(name).or_default().push((began(loss.request, stream), loss));
     }
     let mut outages = Vec::new();
     for (name, mut losses) in by_lane {
-        losses.sort_by_key(|(begun, _)| *begun);
-        let longest = experiment.spec.lane(name).map_or(GAP_US, |lane| gap(lane.rate.per_second()));
-        let parts = losses.chunk_by(|(one, _), (next, _)| next.saturating_sub(*one) <= longest);
-        outages.extend(parts.filter_map(|losses| close(name, timeline, service(name), losses)));
+        losses.sort_by_key(|(began, _)| *began);
+        let lane = experiment.spec.lane(name);
+        let longest = lane.map_or(GAP_US, |lane| gap(lane.rate.per_second()));
+        let service = lane.and_then(|lane| timeline.services.get(lane.service.as_str()));
+        let outage = losses.chunk_by(|(one, _), (next, _)| next.saturating_sub(*one) <= longest);
+        outages.extend(outage.filter_map(|losses| close(name, timeline, service, losses)));
     }
     outages.sort_by(|one, other| one.start_ms.total_cmp(&other.start_ms).then_with(|| one.lane.cmp(&other.lane)));
     outages
 }
 
-/// From when on a lost request was without service: since it was due; but a stream was served until it broke off, or
-/// fell silent.
-fn begun(lane: Option<&Lane>, lost: &LostRequest) -> Micros {
-    let stream = lane.filter(|lane| lost.status == Some(lane.status)).and_then(|lane| lane.stream.as_ref());
-    match (stream, lost.outcome) {
-        (Some(stream), Outcome::RequestTimeout) => lost.ended_us.saturating_sub(stream.idle.micros()),
-        (Some(_), _) => lost.ended_us,
-        (None, _) => lost.intended_us,
-    }
+/// When a request began to be lost. The service was there for a stream until that broke off: when its connection ended,
+/// or when the last of it came, which is known by the silence after it.
+fn began(request: &LostRequest, stream: Option<LaneStream>) -> Micros {
+    let broke_off = match (stream, request.outcome) {
+        (Some(_), Outcome::CutMidAnswer) => Some(request.ended_us),
+        (Some(stream), Outcome::RequestTimeout) => Some(request.ended_us.saturating_sub(stream.idle.micros())),
+        _ => None,
+    };
+    // Without a status, its head had not come.
+    broke_off.filter(|_| request.status.is_some()).map_or(request.intended_us, |at| at.max(request.intended_us))
 }
 
 fn gap(per_second: f64) -> Micros {
@@ -87,8 +93,8 @@ fn close(
     })
 }
 
-/// How long after its beginning a Service changed its endpoints during an outage. 0 where it had done so shortly
-/// before, or had none left: pods that are told to stop go on answering for a Service without any other.
+/// How long after its beginning a Service changed its endpoints during an outage. 0 where it had done so shortly before,
+/// or had none left: pods that are told to stop go on answering for a Service without any other.
 fn detected(service: &Service<'_>, first: Micros, last: Micros) -> Option<f64> {
     if service.gaps.iter().any(|(from, to)| (*from..*to).contains(&first)) {
         return Some(0.0);

@@ -1,14 +1,12 @@
 //! What was measured of pods and budgets, and of outages.
 
-use serde_json::json;
-
 use super::{
-    builder::Scene,
+    builder::{Scene, at},
     causes::{short_prestop, verdict_of},
     scenes::{PODS, readiness_lost},
 };
 use crate::{
-    experiment::schema::Phase,
+    experiment::{schema::Phase, traffic::LaneStream, units::Span},
     judge::verdict::{PodClaim, Verdict},
     record::event::{ContainerSeen, Outcome, PodAnswers, What},
 };
@@ -75,21 +73,33 @@ fn outages_have_a_phase_a_time_to_detect_and_a_time_to_recover() {
     assert_eq!((quiet.outages.len(), quiet.recoveries.len()), (0, 0));
 }
 
-/// Two streams due at 8 and 9 s that end at 10 s, and requests that are refused from then on.
-#[test]
-fn a_stream_was_served_until_it_broke_off() {
+/// Three streams that were due at 4 s, before the fault, and are listened to for 10 s each.
+fn with_streams(outcome: Outcome, ended: [f64; 3], status: Option<u16>) -> Vec<(f64, f64, Option<Phase>)> {
     let mut scene = Scene::three_pods();
-    scene.crash(PODS[0], 10.0);
-    for due in [8.0, 9.0] {
-        let lost = scene.lose(Outcome::CutMidAnswer, due);
-        (lost.ended_us, lost.status, lost.bytes_in) = (10_000_000, Some(200), 900);
+    let (r#for, idle) = (Span::from_millis(10_000), Span::from_millis(1_000));
+    scene.experiment.spec.load[0].stream = Some(LaneStream { r#for, idle });
+    for (at_second, due) in ended.into_iter().zip([4.0, 4.1, 4.2]) {
+        let lost = scene.lose(outcome, due);
+        (lost.ended_us, lost.status) = (at(at_second), status);
     }
-    scene.lose_many(Outcome::Refused, 10.1, 10);
-    let begun =
-        |scene: &Scene| verdict_of(scene).outages.iter().map(|one| (one.start_ms, one.lost)).collect::<Vec<_>>();
-    assert_eq!(begun(&scene), [(8_000.0, 1), (9_000.0, 1), (10_100.0, 10)], "were they single requests");
-    scene.experiment.spec.load[0].stream = Some(serde_json::from_value(json!({ "for": "5s", "idle": "1s" })).unwrap());
-    assert_eq!(begun(&scene), [(10_000.0, 12)]);
+    let outages = verdict_of(&scene).outages;
+    outages.into_iter().map(|one| (one.start_ms, one.end_ms, one.phase)).collect()
+}
+
+#[test]
+fn the_outage_of_a_stream_begins_when_it_broke_off_and_not_when_it_was_due() {
+    let fault = Some(Phase::Fault);
+    // Cut: at that moment, each its own outage where they lie apart, in whatever order they were due.
+    let cut = with_streams(Outcome::CutMidAnswer, [12.0, 9.0, 9.1], Some(200));
+    assert_eq!(cut, [(9_000.0, 9_100.0, fault), (12_000.0, 12_000.0, fault)]);
+    // Silent: when the last of it came.
+    let silent = with_streams(Outcome::RequestTimeout, [9.0, 9.1, 9.2], Some(200));
+    assert_eq!(silent, [(8_000.0, 9_200.0, fault)]);
+    // A stream that never began was missing since it was due, and one that was refused as well.
+    for (outcome, status) in [(Outcome::RequestTimeout, None), (Outcome::ServerError, Some(503))] {
+        let never = with_streams(outcome, [6.0, 6.1, 6.2], status);
+        assert_eq!(never, [(4_000.0, 6_200.0, Some(Phase::Before))], "{outcome:?}");
+    }
 }
 
 #[test]

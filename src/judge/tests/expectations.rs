@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::builder::Scene;
 use crate::{
+    experiment::{traffic::LaneStream, units::Span},
     judge::{
         judge,
         verdict::{Answer, Expected},
@@ -162,6 +163,18 @@ fn the_longest_outage_is_held_against_its_bound() {
     }
     let reused = |most: &str| measured(losing(), &json!({ "outage": { "atMost": most, "lane": "reused" } })).held;
     assert_eq!((reused("10ms"), reused("9ms"), reused("1ms")), (Some(true), None, None), "a request every 10 ms");
+}
+
+#[test]
+fn a_cut_stream_is_an_outage_of_no_length_and_a_loss_all_the_same() {
+    for (most, held) in [("0s", Some(false)), ("10ms", Some(true))] {
+        let mut scene = Scene::three_pods().expecting(&json!([{ "outage": { "atMost": most } }]));
+        let span = Span::from_millis(1_000);
+        scene.experiment.spec.load[0].stream = Some(LaneStream { r#for: span, idle: span });
+        scene.lose(Outcome::CutMidAnswer, 10.0).status = Some(200);
+        let expected = judge(&scene.record()).expectations.remove(0);
+        assert_eq!((expected.held, expected.measured.as_str()), (held, "0 ms"), "{most}");
+    }
 }
 
 /// What lies between two requests is not seen, however many there are of them.
