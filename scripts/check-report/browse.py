@@ -152,6 +152,25 @@ def check_pointer(page, problems):
     mouse(page, "mouseMoved", 1, 1)
 
 
+def check_doubt(page, problems):
+    """Where the charts are hatched, the figures say why."""
+    page.value("document.querySelector('.tl').scrollIntoView()")
+    found = page.value("""(() => { const hatch = document.querySelector('.tl .lane .hatch');
+        if (!hatch) return null;
+        const b = hatch.getBoundingClientRect();
+        return [b.left + b.width / 2, b.top + b.height / 2, hatch.title]; })()""")
+    if found is None:
+        return
+    x, y, why = found
+    mouse(page, "mouseMoved", x, y)
+    told = page.value("document.getElementById('readout').innerText")
+    if why not in told:
+        problems.append(f"pointing at what is in doubt does not say {why!r}, but {told!r}")
+    if "never sent" in why and "never sent" not in told.split("\n")[1]:
+        problems.append(f"the figures have no column of requests never sent: {told!r}")
+    return page
+
+
 def check_events(page, problems):
     page.value("1")
     for event in page.events:
@@ -184,6 +203,9 @@ def main():
             check_layout(page, problems, "desk")
             page.shot(shots / "light.png")
             check_pointer(page, problems)
+            if check_doubt(page, problems):
+                page.shot(shots / "doubt.png")
+                mouse(page, "mouseMoved", 1, 1)
             light = page.value("getComputedStyle(document.body).backgroundColor")
             size(page, DESK, dark=True)
             if page.value("getComputedStyle(document.body).backgroundColor") == light:

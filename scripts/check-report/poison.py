@@ -36,6 +36,9 @@ for event in events:
 at = next(event["at_us"] for event in events if event["event"] == "phase")
 events.append({"at_us": at + 1, "event": "note", "kind": "info", "text": BAD})
 events.sort(key=lambda event: event["at_us"])
+# And one interval with requests that were never sent, which the charts must show.
+load = [event for event in events if event["event"] == "load"]
+load[len(load) // 2]["by_outcome"]["not_sent"] = 3
 lines = [json.dumps(poisoned(event), ensure_ascii=False) for event in events]
 (folder / "events.jsonl").write_text("\n".join(lines) + "\n")
 print(f"{len(events)} events, pod {hostile} and all messages are hostile now")

@@ -8,6 +8,12 @@
   var chosen = document.getElementById("chosen"), readout = document.getElementById("readout");
   var reset = document.getElementById("reset"), ticks = document.getElementById("ticks");
   var spans = tl.querySelectorAll("[data-a]"), points = tl.querySelectorAll("[data-t]");
+  // Each chart of a lane is hatched alike, so the first one says it.
+  var doubts = Array.prototype.map.call(tl.querySelectorAll(".lane"), function (lane) {
+    var plot = lane.querySelector(".plot");
+    return plot ? plot.querySelectorAll(".hatch") : [];
+  });
+  var unsent = data.lanes.some(function (lane) { return lane.unsent; });
   var charts = tl.querySelectorAll("svg"), rows = document.querySelectorAll("#moments tr[data-at]");
   // What is shown, in milliseconds from the axis' beginning; and where a drag began.
   var from = 0, to = data.span, anchor = null;
@@ -72,13 +78,21 @@
     readout.textContent = "";
     element(readout, "b", tick(Math.round(ms + data.from)));
     var table = element(readout, "table"), head = element(table, "tr");
-    ["", "sent", "lost", "p50", "p99", "max"].forEach(function (text) { element(head, "th", text); });
+    ["", "sent", "lost"].concat(unsent ? "never sent" : [], "p50", "p99", "max").forEach(function (text) { element(head, "th", text); });
     data.lanes.forEach(function (lane) {
       var row = element(table, "tr");
       element(row, "th", lane.name);
       element(row, "td", lane.sent[bin] || 0);
       element(row, "td", lane.lost[bin] || 0, lane.lost[bin] ? "bad" : "");
+      var kept = lane.unsent ? lane.unsent[bin] || 0 : 0;
+      if (unsent) element(row, "td", kept, kept ? "bad" : "");
       ["p50", "p99", "max"].forEach(function (key) { element(row, "td", duration(lane[key][bin])); });
+    });
+    data.lanes.forEach(function (lane, at) {
+      Array.prototype.forEach.call(doubts[at] || [], function (hatch) {
+        if (+hatch.dataset.a > ms || ms >= +hatch.dataset.b) return;
+        element(readout, "p", lane.name + ": " + hatch.title, "doubt");
+      });
     });
     // What happened here: as near as a hand can point.
     var reach = (to - from) / 80, told = 0;

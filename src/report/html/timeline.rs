@@ -40,6 +40,9 @@ struct DataLane<'a> {
     name: &'a str,
     sent: Vec<u64>,
     lost: Vec<u64>,
+    /// Empty where all were sent, as in nearly every run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unsent: Vec<u64>,
     p50: Vec<Option<f64>>,
     p99: Vec<Option<f64>>,
     max: Vec<Option<f64>>,
@@ -213,6 +216,11 @@ impl<'a> DataLane<'a> {
             name,
             sent: bins.iter().map(|bin| bin.sent).collect(),
             lost: bins.iter().map(|bin| bin.lost).collect(),
+            unsent: if bins.iter().any(|bin| bin.unsent > 0) {
+                bins.iter().map(|bin| bin.unsent).collect()
+            } else {
+                Vec::new()
+            },
             p50: times(|times| times.p50),
             p99: times(|times| times.p99),
             max: times(|times| times.max),
@@ -224,4 +232,24 @@ impl<'a> DataLane<'a> {
 fn three_digits(ms: f64) -> f64 {
     let unit = 10_f64.powf((ms.abs().max(1e-3).log10().floor() - 2.0).max(-3.0));
     ((ms / unit).round() * unit * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::html::series::Bin;
+
+    #[test]
+    fn the_read_out_tells_of_requests_that_were_never_sent_where_there_are_any() {
+        const AXIS: Axis = Axis { from_ms: 0.0, to_ms: 300.0 };
+        let lane = |unsent: &[u64]| {
+            let bins = unsent.iter().map(|unsent| Bin { sent: 9, unsent: *unsent, ..Bin::default() }).collect();
+            LaneSeries { name: "new".to_owned(), bins }
+        };
+        let quiet = data(AXIS, 100.0, &[lane(&[0, 0, 0])]);
+        assert!(!quiet.contains("unsent"), "{quiet}");
+        let both = data(AXIS, 100.0, &[lane(&[0, 4, 0]), lane(&[0, 0, 0])]);
+        assert_eq!(both.matches(r#""unsent":[0,4,0]"#).count(), 1, "{both}");
+        assert_eq!(both.matches("unsent").count(), 1, "{both}");
+    }
 }
