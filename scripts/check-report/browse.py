@@ -85,8 +85,9 @@ class Page:
             assert time.monotonic() < deadline, f"waited 30 s for {what}"
             time.sleep(0.05)
 
-    def shot(self, path):
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
+    def shot(self, path, whole=True):
+        """The whole page, which takes the pointer away from it, or what is in sight."""
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]))
 
 
 def open_browser(browser, scratch):
@@ -155,12 +156,12 @@ def check_pointer(page, problems):
 def check_doubt(page, problems):
     """Where the charts are hatched, the figures say why."""
     page.value("document.querySelector('.tl').scrollIntoView()")
-    found = page.value("""(() => { const hatch = document.querySelector('.tl .lane .hatch');
+    found = page.value("""(() => { const hatch = document.querySelector('.tl .lane .plot .hatch');
         if (!hatch) return null;
         const b = hatch.getBoundingClientRect();
         return [b.left + b.width / 2, b.top + b.height / 2, hatch.title]; })()""")
     if found is None:
-        return
+        return False
     x, y, why = found
     mouse(page, "mouseMoved", x, y)
     told = page.value("document.getElementById('readout').innerText")
@@ -168,7 +169,7 @@ def check_doubt(page, problems):
         problems.append(f"pointing at what is in doubt does not say {why!r}, but {told!r}")
     if "never sent" in why and "never sent" not in told.split("\n")[1]:
         problems.append(f"the figures have no column of requests never sent: {told!r}")
-    return page
+    return True
 
 
 def check_events(page, problems):
@@ -204,7 +205,7 @@ def main():
             page.shot(shots / "light.png")
             check_pointer(page, problems)
             if check_doubt(page, problems):
-                page.shot(shots / "doubt.png")
+                page.shot(shots / "doubt.png", whole=False)
                 mouse(page, "mouseMoved", 1, 1)
             light = page.value("getComputedStyle(document.body).backgroundColor")
             size(page, DESK, dark=True)
