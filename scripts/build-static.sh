@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the static evenkeel executable, which is both the command line and all that the container image holds, and
-# prints its path. Runs on Linux with a Rust toolchain and a C compiler; takes no arguments. PROFILE=release builds in
-# half the time what is a fifth larger.
+# prints its path. Runs on Linux with a Rust toolchain and a C compiler; takes no arguments. PROFILE=release is built
+# sooner, and larger.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -61,9 +61,9 @@ impl Buffer {
                 self.bytes += text.len();
                 self.held.push_back(text);
             }
-            // A message that has no JSON form is as lost as one without room.
-            // Only the first of them are told in any case.
+            // Only the first of these are told in any case.
             _ if is_slow => {}
+            // A message that has no JSON form is as lost as one without room.
             _ if is_lost => self.dropped.lost += 1,
             _ => self.dropped.others += 1,
         }

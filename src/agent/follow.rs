@@ -169,8 +169,8 @@ pub(super) struct Progress {
 
 impl<T: Transport> Follower<T> {
     /// Passes messages on until told to stop, then stops the agent and passes on the rest; in between it has the agent
-    /// open its connections anew, whenever it is told so. Ends without an error also
-    /// when the agent dies: that is noted, and told at once, so that what it does not send is known to be unsent.
+    /// open its connections anew, whenever it is told so. Ends without an error also when the agent dies: that is noted,
+    /// and told at once, so that what it does not send is known to be unsent.
     pub(super) async fn follow(mut self, mut stop: oneshot::Receiver<()>, renew: watch::Receiver<()>) {
         match self.until_told(&mut stop, renew).await {
             Ok(()) => {

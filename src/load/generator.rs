@@ -216,12 +216,7 @@ impl Running {
         begin.send(()).map_err(|()| LoadError::Died)
     }
 
-    /// As [`Renewer::renew`].
-    pub fn renew_connections(&self) {
-        self.renewer.renew();
-    }
-
-    /// What has its connections opened anew, for whoever does not hold the generator itself.
+    /// What has its connections opened anew.
     #[must_use]
     pub fn renewer(&self) -> Renewer {
         self.renewer.clone()

@@ -24,8 +24,7 @@ const DELAY_CALM_US: i64 = 50_000;
 pub(super) fn stretches(events: &[Event]) -> Vec<usize> {
     let intervals: Vec<&LaneInterval> = events.iter().filter_map(interval).collect();
     let width = width(&intervals);
-    let late = |event: &Event| if let What::Slow(slow) = &event.what { Some(slow.intended_us) } else { None };
-    let mut restless: BTreeSet<Micros> = events.iter().filter_map(late).collect();
+    let mut restless: BTreeSet<Micros> = events.iter().flat_map(told).collect();
     restless.extend(intervals.iter().filter(|one| !is_calm(one)).map(|one| one.start_us));
     let cuts: BTreeSet<Micros> = events.iter().filter(|event| is_cut(event)).map(|event| event.at_us).collect();
     // Of each lane the first interval of what is held as one, and the end of the last.
@@ -63,6 +62,16 @@ fn width(intervals: &[&LaneInterval]) -> Micros {
 /// What an event says of an interval, where it does.
 pub(super) fn interval(event: &Event) -> Option<&LaneInterval> {
     if let What::Load(counts) = &event.what { Some(counts) } else { None }
+}
+
+/// When a request that is told by itself was due, and when it ended, which may be as much later as its timeout.
+fn told(event: &Event) -> impl Iterator<Item = Micros> {
+    let times = match &event.what {
+        What::Lost(lost) => Some([lost.intended_us, lost.ended_us]),
+        What::Slow(slow) => Some([slow.intended_us, slow.ended_us]),
+        _ => None,
+    };
+    times.into_iter().flatten()
 }
 
 fn is_calm(one: &LaneInterval) -> bool {
@@ -147,14 +156,22 @@ mod tests {
     }
 
     #[test]
-    fn nothing_near_to_a_slow_request_is_held_with_another() {
+    fn nothing_near_to_the_begin_or_the_end_of_a_slow_request_is_held_with_another() {
         let mut events = calm(600);
-        let slow = SlowRequest { intended_us: 300 * SECOND + 7, ..SlowRequest::default() };
-        events.push(Event { at_us: 302 * SECOND, what: What::Slow(Box::new(slow)) });
-        let near = 295 * SECOND..305 * SECOND;
-        for (number, first) in stretches(&events).into_iter().enumerate() {
-            assert!(first == number || !near.contains(&interval(&events[number]).unwrap().start_us), "{number}");
-        }
+        let (intended_us, ended_us) = (300 * SECOND + 7, 360 * SECOND);
+        let slow = SlowRequest { intended_us, ended_us, ..SlowRequest::default() };
+        events.push(Event { at_us: ended_us, what: What::Slow(Box::new(slow)) });
+        let held_with_another = |at: Micros| {
+            let near = at - 5 * SECOND..at + 5 * SECOND;
+            let is_near = |number: usize| near.contains(&interval(&events[number]).unwrap().start_us);
+            stretches(&events)
+                .into_iter()
+                .enumerate()
+                .filter(|(number, first)| number != first && is_near(*number))
+                .count()
+        };
+        assert_eq!((held_with_another(intended_us), held_with_another(ended_us)), (0, 0));
+        assert!(held_with_another(330 * SECOND) > 0, "between the two all is calm");
     }
 
     #[test]

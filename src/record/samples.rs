@@ -45,8 +45,8 @@ const HEADER_V2: usize = 40;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Samples {
     // By value, each value once: twice the distance from the value before it, and one more where it was counted more
-    // than once; then the count follows. Both in LEB128, so that most pairs take one or two bytes: a run of ten
-    // minutes has six thousand of these for each lane.
+    // than once; then the count follows. Both in LEB128, so that most pairs take one or two bytes: a record
+    // holds a thousand of these for each lane, and more where something happened.
     packed: Box<[u8]>,
 }
 

@@ -90,7 +90,7 @@ impl Traffic {
     /// Opens the connections of all lanes anew, now that the cluster's rules have followed its endpoints.
     pub fn renew_connections(&self) {
         if let Some((running, _)) = &self.local {
-            running.renew_connections();
+            running.renewer().renew();
         }
         if let Some(agents) = &self.agents {
             agents.renew_connections();

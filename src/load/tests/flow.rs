@@ -87,7 +87,7 @@ async fn connections_that_are_renewed_follow_the_route_and_lose_nothing() {
     // A machine that stalls makes a further connection necessary, and that one follows the route by itself.
     let stayed = heard.intervals.last().is_some_and(|last| last.counts.by_pod.contains_key("cart-0"));
     assert!(stayed, "the connections that stand stay where they are");
-    running.renew_connections();
+    running.renewer().renew();
     // What was on its way is answered by the old one.
     timeout(PATIENCE, hear(&mut heard, 10)).await.expect("requests end");
     let renewed_at = heard.intervals.len();
